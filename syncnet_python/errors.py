@@ -1,0 +1,116 @@
+"""Everything that can go wrong on purpose, as one small tree.
+
+    SyncNetError
+    ├── RecordingError        the recording itself: the sender can mend it by recording again
+    │   ├── NotAVideo         the bytes are no video container we accept
+    │   ├── Undecodable       a container, but its streams cannot be decoded
+    │   ├── NoVideo           no picture stream
+    │   ├── NoAudio           no sound stream
+    │   ├── SilentAudio       a sound stream with nothing to hear
+    │   ├── NoFace            no face in any frame
+    │   ├── TrackTooShort     a face, but not long enough to judge
+    │   ├── TooLong           longer than the configured limit
+    │   └── TooLargeFrame     more pixels a frame than the configured limit
+    ├── ModelError            ours: the operator can mend it
+    │   ├── WeightsMissing    a weights file is not where it should be
+    │   └── WeightsCorrupt    a weights file does not have the registered hash
+    ├── DeadlineExceeded      the analysis took longer than it may
+    └── AnalysisFailed        the analysis process died or broke; never the sender's fault
+
+`code` is stable and machine-readable. The message says what happened; `advice` says what to do.
+Lower libraries' exceptions are translated where those libraries are called (PyAV in `media`,
+torch in `weights`), nowhere else.
+"""
+
+from typing import ClassVar
+
+
+class SyncNetError(Exception):
+    """Root of the tree.
+
+    code: stable snake_case identifier; advice: one sentence that says what to do about it.
+    """
+
+    code: ClassVar[str] = "error"
+    advice: ClassVar[str] = ""
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class RecordingError(SyncNetError):
+    """The recording cannot be scored as it is."""
+
+    code = "recording"
+
+
+class NotAVideo(RecordingError):
+    code = "unsupported_media"
+    advice = "Send a WebM, MP4, MOV, AVI, MKV or MPEG recording."
+
+
+class Undecodable(RecordingError):
+    code = "undecodable"
+    advice = "The file is damaged or cut off; record again and wait for the upload to end."
+
+
+class NoVideo(RecordingError):
+    code = "no_video"
+    advice = "Record with the camera switched on."
+
+
+class NoAudio(RecordingError):
+    code = "no_audio"
+    advice = "Allow the microphone and record again."
+
+
+class SilentAudio(RecordingError):
+    code = "silent_audio"
+    advice = "Check that the microphone is not muted, speak aloud and record again."
+
+
+class NoFace(RecordingError):
+    code = "no_face"
+    advice = "Face the camera, in good light, with the whole face in view."
+
+
+class TrackTooShort(RecordingError):
+    code = "track_too_short"
+    advice = "Keep one face in view for the whole recording, and record a few seconds more."
+
+
+class TooLong(RecordingError):
+    code = "too_long"
+    advice = "Send a shorter recording."
+
+
+class TooLargeFrame(RecordingError):
+    code = "too_large_frame"
+    advice = "Record at a lower resolution, such as 640x480 or 1280x720."
+
+
+class ModelError(SyncNetError):
+    """A network cannot be used; nothing is wrong with the recording."""
+
+    code = "model"
+
+
+class WeightsMissing(ModelError):
+    code = "weights_missing"
+    advice = "Run `syncnet-service models list`, then `syncnet-service models fetch`."
+
+
+class WeightsCorrupt(ModelError):
+    code = "weights_corrupt"
+    advice = "Delete the file and run `syncnet-service models fetch`, then `models verify`."
+
+
+class DeadlineExceeded(SyncNetError):
+    code = "timeout"
+    advice = "Send a shorter recording, or raise PROCESSING_TIMEOUT_SECONDS."
+
+
+class AnalysisFailed(SyncNetError):
+    code = "analysis_failed"
+    advice = "Try again; if it happens again with this file, report it with the request id."
