@@ -1,0 +1,1 @@
+"""How good the networks are, and clips whose truth is known."""

@@ -144,13 +144,13 @@ class Quality:
 
     brightness: mean grey level of the face, 0-255; sharpness: variance of the Laplacian of the
     face scaled to 112 pixels; face_size: median larger side of the box in pixels;
-    snr_db: speech level over the quietest parts, decibels.
+    snr_db: loudest parts over the quietest, decibels; None without sound.
     """
 
     brightness: float
     sharpness: float
     face_size: float
-    snr_db: float
+    snr_db: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Verdict:
 
     combined_score: None when nothing could be measured; inconclusive: something that the verdict
     rests on is missing or says too little. weights: share of each part in combined_score.
-    timings_ms: milliseconds by stage.
+    timings_ms: milliseconds by stage. reference: the caller's own name for the recording.
     """
 
     combined_score: float | None
@@ -187,3 +187,4 @@ class Verdict:
     video: VideoInfo
     models: Mapping[str, ModelInfo]
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    reference: str = ""

@@ -1,0 +1,64 @@
+# Everything a user or contributor runs. Needs Python 3.11 and make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+# PyTorch's own index of CPU builds; elsewhere plain `torch` brings CUDA along. Where that index
+# cannot be reached, the configured one is asked.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CODE := app.py cli.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
+	gunicorn_config.py syncnet_python service evaluation training benchmarks
+
+.PHONY: serve demo test test-quick check lint types format bench models clean
+
+serve: $(VENV)/.ready
+	$(BIN)/gunicorn app:app -c gunicorn_config.py
+
+test: $(VENV)/.ready-dev
+	$(BIN)/pytest
+
+test-quick: $(VENV)/.ready-dev
+	$(BIN)/pytest -m "not slow"
+
+check: lint types test
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.ready-dev
+	$(BIN)/mypy $(CODE)
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: $(VENV)/.ready-dev
+	$(BIN)/syncnet-service demo --output-dir demo
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks
+
+models: $(VENV)/.ready
+	$(BIN)/syncnet-service models list
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: | $(BIN)/python
+	$(BIN)/pip install --quiet --retries 0 --timeout 15 --index-url $(TORCH_INDEX) $(TORCH) \
+		|| $(BIN)/pip install --quiet $(TORCH)
+	touch $@
+
+$(VENV)/.ready: requirements.txt pyproject.toml | $(VENV)/.torch
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	touch $@

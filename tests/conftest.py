@@ -1,0 +1,42 @@
+"""What several test modules share: sample clips (made once), and the media beside the checkout."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evaluation.samples import BROWSER, talking_clip
+
+torch.set_num_threads(2)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+SPECS: dict[str, dict[str, Any]] = {
+    "synced": {"container": "mp4-h264-aac"},
+    "browser": BROWSER,
+    "dubbed": {"container": "mp4-h264-aac", "dubbed": True},
+}
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`clip(name)`: the path of a four-second recording of `SPECS`, made when first asked for."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def make(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            talking_clip(path, **SPECS[name])
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of media and reference outputs; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the media beside the checkout are not here")
+    return SHARED

@@ -1,0 +1,89 @@
+"""Imports run one way, and the pure modules stay pure."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = {
+    "app": 3,
+    "cli": 3,
+    "service": 2,
+    "workflows": 2,
+    "syncnet_wrapper": 1,
+    "efficientnet_detector": 1,
+    "frame_extractor": 1,
+    "fusion": 1,
+    "syncnet_python": 0,
+}
+OFFLINE = {"evaluation", "training", "benchmarks"}
+PURE = [
+    "fusion.py",
+    *(
+        f"syncnet_python/{name}.py"
+        for name in (
+            "errors",
+            "results",
+            "tracking",
+            "cropping",
+            "face_crops",
+            "audio_features",
+            "mouth",
+            "offset",
+            "quality",
+        )
+    ),
+]
+IMPURE = {"os", "time", "logging", "random", "subprocess", "socket", "httpx", "av", "torch"}
+
+
+def sources() -> list[Path]:
+    folders = [ROOT / name for name in (*LAYERS, *OFFLINE)]
+    files = [f.with_suffix(".py") for f in folders if f.with_suffix(".py").exists()]
+    return files + [p for f in folders if f.is_dir() for p in sorted(f.rglob("*.py"))]
+
+
+def top_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, lazy: bool) -> set[str]:
+    """Full names of the modules a file imports; with lazy, those inside functions too."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if lazy else iter(tree.body)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_from_upper_layers_to_lower_ones(path: Path) -> None:
+    here = top_of(path)
+    for name in imports(path, lazy=True):
+        there = name.split(".")[0]
+        if there in OFFLINE:
+            assert here in OFFLINE or here == "cli", f"{path.name} imports {name}"
+            if here == "cli":
+                assert name not in imports(path, lazy=False), f"cli must import {name} lazily"
+        elif there in LAYERS and here in LAYERS:
+            assert LAYERS[there] <= LAYERS[here], f"{path.name} imports {name} from above"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_touch_nothing_outside_their_arguments(name: str) -> None:
+    tops = {module.split(".")[0] for module in imports(ROOT / name, lazy=True)}
+    assert not tops & IMPURE
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        str(p.relative_to(ROOT))
+        for p in sources()
+        if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))
+    ]
+    assert silent == []

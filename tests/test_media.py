@@ -1,0 +1,176 @@
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation.samples import BROWSER, ClipSpec, clip_sound, talking_clip
+from syncnet_python import errors, media
+
+SMALL: dict[str, Any] = {"size": (160, 120), "seconds": 1.2}
+
+
+def written(folder: Path, **fields: Any) -> Path:
+    path = folder / "clip"
+    talking_clip(path, **{**SMALL, **fields})
+    return path
+
+
+def lag_ms(heard: np.ndarray, truth: np.ndarray) -> float:
+    """Milliseconds by which `heard` comes late against `truth`, both (samples,) at 16 kHz."""
+    length = min(len(heard), len(truth))
+    a, b = (np.abs(x[:length].astype(np.float64)) for x in (heard, truth))
+    spectrum = np.fft.rfft(a - a.mean(), 2 * length) * np.conj(
+        np.fft.rfft(b - b.mean(), 2 * length)
+    )
+    peak = int(np.argmax(np.fft.irfft(spectrum)))
+    return (peak if peak < length else peak - 2 * length) / 16
+
+
+@pytest.mark.parametrize(
+    "container",
+    ["webm-vp8-opus", "webm-vp9-opus", "mp4-h264-aac", "mov-h264-aac", "mkv-h264-flac",
+     "avi-mpeg4-pcm", "mpeg"],
+)  # fmt: skip
+def test_every_container_gives_frames_and_sound_on_one_clock(
+    tmp_path: Path, container: str
+) -> None:
+    recording = media.read(written(tmp_path, container=container))
+    assert len(recording.frames) == recording.info.frames_used == len(recording.times)
+    assert len(recording.frames) == pytest.approx(30, abs=2)
+    assert abs(len(recording.audio) - 640 * len(recording.frames)) <= 640
+    assert recording.frames.bgr(0).shape == (120, 160, 3)
+    truth = clip_sound(ClipSpec(**{**SMALL, "sample_rate": 16000})).samples[:, 0]
+    assert abs(lag_ms(recording.audio, truth)) <= 45
+
+
+def test_a_live_browser_recording_has_no_duration_and_is_read_all_the_same(tmp_path: Path) -> None:
+    recording = media.read(written(tmp_path, **BROWSER))
+    assert recording.info.codec == "vp8"
+    assert recording.info.duration_s == pytest.approx(1.12, abs=0.05)
+    assert 24 < recording.info.fps < 31
+
+
+@pytest.mark.parametrize("start_offset_s", [-0.2, 0.2])
+def test_the_sound_starts_with_the_first_frame_whatever_the_streams_do(
+    tmp_path: Path, start_offset_s: float
+) -> None:
+    path = written(tmp_path, container="mkv-h264-flac", start_offset_s=start_offset_s)
+    recording = media.read(path)
+    truth = clip_sound(ClipSpec(**{**SMALL, "sample_rate": 16000})).samples[:, 0]
+    skipped = round(recording.times[0] * 16000)
+    assert recording.times[0] == pytest.approx(0.2, abs=0.041)
+    assert abs(lag_ms(recording.audio, truth[skipped:])) < 5
+
+
+@pytest.mark.parametrize("fps", [30, 25, 24, 15])
+def test_frames_are_the_nearest_in_time_at_25_a_second(tmp_path: Path, fps: int) -> None:
+    recording = media.read(written(tmp_path, container="mp4-h264-aac", fps=Fraction(fps)))
+    assert recording.info.fps == pytest.approx(fps, rel=0.01)
+    assert len(recording.frames) == pytest.approx(30, abs=1)
+    assert np.allclose(np.diff(recording.times), 0.04)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2), (48000, 1), (48000, 2)])
+def test_any_sound_becomes_16_khz_mono(tmp_path: Path, rate: int, channels: int) -> None:
+    path = written(tmp_path, container="avi-mpeg4-pcm", sample_rate=rate, channels=channels)
+    recording = media.read(path)
+    truth = clip_sound(ClipSpec(**{**SMALL, "sample_rate": 16000})).samples[:, 0]
+    assert recording.audio.dtype == np.int16
+    assert abs(len(recording.audio) - 640 * len(recording.frames)) <= 640
+    assert abs(lag_ms(recording.audio, truth)) < 2
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_phone_recording_is_turned_upright(tmp_path: Path, rotation: int) -> None:
+    upright = media.read(written(tmp_path, container="mp4-h264-aac"))
+    turned = media.read(written(tmp_path, container="mp4-h264-aac", rotation=rotation))
+    assert (turned.info.width, turned.info.height) == (160, 120)
+    a, b = (r.frames.bgr(5).astype(np.float64) for r in (upright, turned))
+    assert a.shape == b.shape
+    assert np.abs(a - b).mean() < 6
+
+
+def test_frames_are_kept_small_but_never_enlarged(tmp_path: Path) -> None:
+    path = written(tmp_path, container="mp4-h264-aac")
+    small = media.read(path, media.Limits(kept_pixels=80 * 60))
+    assert small.frames.bgr(0).shape == (60, 80, 3)
+    assert (small.info.width, small.info.height) == (160, 120)
+    assert media.read(path, media.Limits(kept_pixels=None)).frames.bgr(0).shape == (120, 160, 3)
+
+
+def test_a_slice_of_frames_is_frames(tmp_path: Path) -> None:
+    frames = media.read(written(tmp_path)).frames
+    assert len(frames[3:8]) == 5
+    assert np.array_equal(frames[3:8][0], frames[3])
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [({"no_audio": True}, errors.NoAudio), ({"no_video": True}, errors.NoVideo)],
+)
+def test_a_missing_stream_is_named(
+    tmp_path: Path, fields: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        media.read(written(tmp_path, **fields))
+
+
+def test_a_picture_alone_is_read_where_sound_is_not_needed(tmp_path: Path) -> None:
+    recording = media.read(written(tmp_path, no_audio=True), needs_audio=False)
+    assert len(recording.audio) == 0
+    assert len(recording.frames) == 30
+
+
+def test_limits_are_held_while_decoding(tmp_path: Path) -> None:
+    path = written(tmp_path, **BROWSER)
+    with pytest.raises(errors.TooLong):
+        media.read(path, media.Limits(duration_s=0.5))
+    with pytest.raises(errors.TooLargeFrame):
+        media.read(path, media.Limits(frame_pixels=160 * 119))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n",
+        b"ffconcat version 1.0\nfile '/etc/passwd'\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\n",
+        b"\x89PNG\r\n\x1a\n" + bytes(64),
+        b"\xff\xd8\xff\xe0" + bytes(64),
+        b"<?xml version='1.0'?><MPD></MPD>",
+        b"RIFF\x00\x00\x00\x00WAVEfmt ",
+    ],
+)
+def test_what_is_no_video_container_is_refused_unread(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.webm"
+    path.write_bytes(content)
+    with pytest.raises(errors.NotAVideo):
+        media.read(path)
+
+
+@pytest.mark.parametrize("head", [b"\x1a\x45\xdf\xa3", b"RIFF\0\0\0\0AVI ", b"\0\0\0\x18ftypisom"])
+def test_a_container_with_nothing_in_it_is_undecodable(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "clip"
+    path.write_bytes(head + bytes(2000))
+    with pytest.raises(errors.RecordingError) as caught:
+        media.read(path)
+    assert caught.value.code in {"undecodable", "no_video"}
+
+
+def test_a_recording_cut_off_in_the_middle_gives_what_is_there(tmp_path: Path) -> None:
+    path = written(tmp_path, **BROWSER)
+    whole = media.read(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    half = media.read(path)
+    assert 5 < len(half.frames) < len(whole.frames)
+
+
+@pytest.mark.shared
+def test_the_reference_clip_is_read_sample_by_sample(shared: Path) -> None:
+    recording = media.read(shared / "data/sync_val/syncnet_example.avi")
+    assert len(recording.frames) == 317
+    assert len(recording.audio) == 202_880
