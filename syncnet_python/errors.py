@@ -13,6 +13,7 @@
     │   └── TooLargeFrame     more pixels a frame than the configured limit
     ├── ModelError            ours: the operator can mend it
     │   ├── WeightsMissing    a weights file is not where it should be
+    │   │   └── FetchFailed   it could not be downloaded; what has arrived is kept
     │   └── WeightsCorrupt    a weights file does not have the registered hash
     ├── DeadlineExceeded      the analysis took longer than it may
     └── AnalysisFailed        the analysis process died or broke; never the sender's fault
@@ -99,6 +100,11 @@ class ModelError(SyncNetError):
 class WeightsMissing(ModelError):
     code = "weights_missing"
     advice = "Run `syncnet-service models list`, then `syncnet-service models fetch`."
+
+
+class FetchFailed(WeightsMissing):
+    code = "fetch_failed"
+    advice = "Check the connection and run the same command again: it goes on where it stopped."
 
 
 class WeightsCorrupt(ModelError):

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 BUNDLED_DIR = Path(__file__).resolve().parent.parent / "models"
 _CHUNK = 1 << 20
 
+LOOKALIKES = {
+    "619a316812": "this is s3fd-619a316812.pth of face-alignment, which is often saved as "
+    "sfd_face.pth: another network, whose detections differ"
+}
+"""Beginnings of SHA-256 hashes of files known to be taken for others, and what they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightsEntry:
@@ -111,9 +117,12 @@ def verify_file(path: Path, row: WeightsEntry) -> str:
     Raises WeightsCorrupt where they differ, and for a row that has no hash to check.
     """
     size = path.stat().st_size
+    sha256 = sha256_of(path)
+    for start, what in LOOKALIKES.items():
+        if sha256.startswith(start):
+            raise WeightsCorrupt(f"{path.name} is not {row.name}: {what}")
     if row.size is not None and size != row.size:
         raise WeightsCorrupt(f"{path.name} has {size:,} bytes, {row.name} has {row.size:,}")
-    sha256 = sha256_of(path)
     if row.sha256 is not None:
         wrong = sha256 != row.sha256
     elif row.git_blob is not None:
