@@ -1,7 +1,7 @@
 """Face detectors: one protocol, one file per implementation.
 
-`detector_for(entry)` in `syncnet_python.models` picks one by the layout of its weights; the
-contract test runs over all of them.
+`profiles.DETECTORS` looks them up by the registry name of their weights; the contract test runs
+over all of them.
 """
 
 from collections.abc import Sequence

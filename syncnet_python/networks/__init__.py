@@ -1,0 +1,1 @@
+"""Network layouts and what prepares them for use; no files, no pipelines."""
