@@ -10,7 +10,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CODE := app.py cli.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
 	gunicorn_config.py syncnet_python service evaluation training benchmarks
 
-.PHONY: serve demo test test-quick check lint types format bench models clean
+.PHONY: serve demo test test-quick check lint types format bench figures models clean
 
 serve: $(VENV)/.ready
 	$(BIN)/gunicorn app:app -c gunicorn_config.py
@@ -39,6 +39,17 @@ demo: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks
+
+# The figures on the cards and in the README, on media beside the checkout. TEACHER holds the
+# labels that training/teacher.py writes.
+DATA ?= ../shared/data
+TEACHER ?= training/runs/teacher
+figures: $(VENV)/.ready-dev
+	mkdir -p models/figures
+	$(BIN)/python -m evaluation.faces --data $(DATA) --teacher $(TEACHER) --json models/figures/faces.json
+	$(BIN)/python -m evaluation.sync --data $(DATA)/sync_val --json models/figures/syncnet_fcn.json
+	$(BIN)/python -m evaluation.artifact --data $(DATA) --json models/figures/efficientnet_b0.json
+	$(BIN)/python -m evaluation.readme
 
 models: $(VENV)/.ready
 	$(BIN)/syncnet-service models list

@@ -1,4 +1,4 @@
-"""How good a recording is: light, focus and size of the face, noise in the sound. Pure functions."""
+"""How good a recording is: light, focus and size of the face, noise in the sound. Pure."""
 
 from collections.abc import Sequence
 

@@ -19,6 +19,8 @@ _LIMIT = 750
 _INNER_OVERLAP = 0.3
 _OUTER_OVERLAP = 0.1
 _BATCH = 4
+_SMALLEST_INPUT = 34
+"""Pixels on the smaller side, below which the network's last pooling has nothing to pool."""
 
 
 class S3FDDetector:
@@ -54,7 +56,8 @@ class S3FDDetector:
         return found
 
     def _detect_batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        inputs = np.stack([network_input(frame, self._scale) for frame in frames])
+        scale = max(self._scale, _SMALLEST_INPUT / min(frames[0].shape[:2]))
+        inputs = np.stack([network_input(frame, scale) for frame in frames])
         with torch.inference_mode():
             images = torch.from_numpy(inputs).to(self._device, memory_format=torch.channels_last)
             offsets, scores, maps = self._network(images)

@@ -1,0 +1,137 @@
+"""Write the README's measured parts: one request with its real answer, and the table of figures.
+
+    python -m evaluation.readme
+
+Figures are read from models/figures/ and benchmarks/results.json, which the evaluations and
+`make bench` write; the answer comes from the service itself. Nothing in between is typed by hand.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from evaluation.samples import BROWSER, talking_clip
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "models" / "figures"
+LONGEST_LIST = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--figures-only", action="store_true", help="leave the request as it is")
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    if not parser.parse_args().figures_only:
+        text = replaced(text, "request", request_and_answer())
+    text = replaced(text, "figures", table())
+    readme.write_text(text)
+
+
+def replaced(text: str, name: str, content: str) -> str:
+    """`text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    head, _, rest = text.partition(begin)
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise ValueError(f"the README has no place called {name}")
+    return f"{head}{begin}\n{content.strip()}\n{end}{tail}"
+
+
+def request_and_answer() -> str:
+    """A browser's recording of the talking portrait, scored by the service."""
+    from app import close, create_app
+
+    app = create_app()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "in_sync.webm"
+            talking_clip(path, **BROWSER)
+            with path.open("rb") as video:
+                answer = app.test_client().post("/score", data={"video": (video, path.name)})
+    finally:
+        close(app)
+    body = json.dumps(shortened(answer.get_json()), indent=2, ensure_ascii=False)
+    return (
+        "    curl -F video=@demo/in_sync.webm http://localhost:5000/score\n\n"
+        f"<details open><summary>The answer (long lists shortened)</summary>\n\n"
+        f"```json\n{body}\n```\n\n</details>"
+    )
+
+
+def shortened(value: Any) -> Any:
+    """The same answer with long lists cut and figures rounded, for reading."""
+    if isinstance(value, dict):
+        return {key: shortened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        kept = [shortened(item) for item in value[:LONGEST_LIST]]
+        return kept + ([f"… {len(value)} in all"] if len(value) > LONGEST_LIST else [])
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def table() -> str:
+    rows = [*sync_rows(), *artifact_rows(), *face_rows(), *speed_rows()]
+    return "\n".join(["| What | Figure |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
+
+
+def sync_rows() -> Iterator[tuple[str, str]]:
+    figures = read(FIGURES / "syncnet_fcn.json")
+    if not figures:
+        return
+    yield "Sync: offset found, whole clips", percent(figures["whole clips"]["right"])
+    shifted = figures["shifted sound"]["recovered"]
+    yield "Sync: sound shifted by ±3, ±7, ±12 frames, found within ±1", percent(shifted)
+    higher = figures["own against other"]["higher"]
+    yield "Sync: own sound scores higher than another's", percent(higher)
+    for length, window in figures["windows"].items():
+        both = f"{percent(window['right'])}; AUC {interval(window['auc of score'], 'auc')}"
+        yield f"Sync: {length} windows, offset found; own sound against another's", both
+
+
+def artifact_rows() -> Iterator[tuple[str, str]]:
+    kinds = {"dfdc": "face swaps (DFDC)", "gan": "StyleGAN faces", "composite": "photo composites"}
+    for kind, figure in read(FIGURES / "efficientnet_b0.json").get("figures", {}).items():
+        name = f"Artifacts: {kinds.get(kind, kind)}, one frame"
+        yield name, f"AUC {interval(figure['auc'], 'value')}"
+
+
+def face_rows() -> Iterator[tuple[str, str]]:
+    figures = read(FIGURES / "faces.json").get("summary", {})
+    if figures:
+        yield "Faces: frames where the face is found", f"{100 * figures['matched_share']:.1f}%"
+        yield "Lip points: distance to the teacher's", f"{100 * figures['lip_error']:.1f}% of eyes'"
+
+
+def speed_rows() -> Iterator[tuple[str, str]]:
+    figures = read(ROOT / "benchmarks" / "results.json")
+    if not figures:
+        return
+    service, machine = figures["service"], figures["machine"]
+    on = f"{machine['cores']} cores of {machine['processor']}"
+    yield "Four-second WebM, warm", f"{service['webm_4s']['median_s']:.2f} s ({on})"
+    if "syncnet_example" in service:
+        yield "SyncNet's 12.7 s example, warm", f"{service['syncnet_example']['median_s']:.2f} s"
+    yield "First request, networks loaded", f"{service['first_request_s']:.2f} s"
+    yield "Largest process", f"{service['peak_memory_mb']['largest']:.0f} MB"
+
+
+def read(path: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return figures
+
+
+def percent(share: dict[str, Any]) -> str:
+    low, high = (100 * edge for edge in share["interval"])
+    return f"{100 * share['share']:.1f}% ({low:.1f} to {high:.1f}, n = {share['count']})"
+
+
+def interval(figure: dict[str, Any], key: str) -> str:
+    low, high = figure.get("interval") or (figure["low"], figure["high"])
+    return f"{figure[key]:.3f} ({low:.3f} to {high:.3f})"
+
+
+if __name__ == "__main__":
+    main()

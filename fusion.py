@@ -1,0 +1,147 @@
+"""Scores to a verdict: combined score, risk level, decision, reason codes. Pure functions.
+
+Nothing is made up here: a part that was not measured has no share in the combined score, and its
+absence makes the verdict inconclusive, with a decision of at best NEXT.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from syncnet_python.calibration import Scale
+from syncnet_python.results import (
+    ArtifactResult,
+    Decision,
+    Missing,
+    Quality,
+    Risk,
+    SyncResult,
+)
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {"syncnet": 0.4, "efficientnet": 0.6}
+
+REAL_ABOVE = 0.6
+"""A combined score above this is called likely real."""
+
+# Lowest combined score of each answer, best first.
+_RISKS: tuple[tuple[float, Risk], ...] = ((0.8, "LOW"), (0.6, "MEDIUM"), (0.4, "HIGH"))
+_DECISIONS: tuple[tuple[float, Decision], ...] = ((0.8, "ALLOW"), (0.4, "NEXT"))
+
+# Below these a recording is poor enough to say so: grey levels, Laplacian variance, pixels, dB.
+DARK_BELOW = 50.0
+BLURRED_BELOW = 15.0
+SMALL_FACE_BELOW = 80.0
+NOISY_BELOW_DB = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The part of `results.Verdict` that follows from the scores."""
+
+    combined_score: float | None
+    risk_level: Risk | None
+    is_likely_real: bool | None
+    decision: Decision
+    reason_codes: tuple[str, ...]
+    inconclusive: bool
+
+
+def combine(scores: Mapping[str, float], weights: Mapping[str, float]) -> float | None:
+    """Weighted mean of the scores that there are (each 0-1), or None without any.
+
+    weights: non-negative, by the same names; those of absent scores do not count. Where all
+    present scores weigh nothing, they count alike.
+    """
+    if not scores:
+        return None
+    total = sum(weights[name] for name in scores)
+    if total <= 0:
+        return sum(scores.values()) / len(scores)
+    return sum(weights[name] * score for name, score in scores.items()) / total
+
+
+def fuse(
+    sync: SyncResult | None,
+    artifact: ArtifactResult | None,
+    *,
+    scale: Scale | None,
+    quality: Quality | None = None,
+    missing: tuple[Missing, ...] = (),
+    weights: Mapping[str, float] = DEFAULT_WEIGHTS,
+) -> Fused:
+    """The verdict on what was measured.
+
+    scale: thresholds of the sync network that answered; needed where `sync` is given.
+    """
+    parts = {"syncnet": sync, "efficientnet": artifact}
+    scores = {name: part.score for name, part in parts.items() if part is not None}
+    combined = combine(scores, weights)
+    inconclusive = combined is None or bool(missing)
+    risk: Risk | None = None
+    decision: Decision = "NEXT"
+    if combined is not None:
+        risk = next((r for floor, r in _RISKS if combined >= floor), "CRITICAL")
+        decision = next((d for floor, d in _DECISIONS if combined >= floor), "BLOCK")
+        if inconclusive and decision == "ALLOW":
+            decision = "NEXT"
+    reasons = [f"MISSING_{part.part.upper()}" for part in missing]
+    if sync is not None and scale is not None:
+        reasons += sync_reasons(sync, scale)
+    if artifact is not None:
+        reasons += artifact_reasons(artifact)
+    if quality is not None:
+        reasons += quality_reasons(quality)
+    if inconclusive:
+        reasons.append("INCONCLUSIVE")
+    return Fused(
+        combined_score=combined,
+        risk_level=risk,
+        is_likely_real=None if combined is None else combined > REAL_ABOVE,
+        decision=decision,
+        reason_codes=(*reasons, f"DECISION_{decision}"),
+        inconclusive=inconclusive,
+    )
+
+
+def sync_reasons(sync: SyncResult, scale: Scale) -> list[str]:
+    """How score, offset, confidence and distance read, in that order."""
+    low_distance, high_distance = scale.distance_levels
+    medium_confidence, high_confidence = scale.confidence_levels
+    return [
+        f"{_rising(sync.score, 0.75, 0.90)}_SYNC_SCORE",
+        f"{_falling(abs(sync.offset_frames), 2, 5)}_OFFSET",
+        f"{_rising(sync.confidence, medium_confidence, high_confidence)}_CONFIDENCE",
+        f"{_falling(sync.min_dist, low_distance, high_distance)}_DISTANCE",
+    ]
+
+
+def artifact_reasons(artifact: ArtifactResult) -> list[str]:
+    """What the face classifier says, where it says anything."""
+    reasons = []
+    if artifact.score < 0.4:
+        reasons.append("ARTIFACTS_LIKELY")
+    elif artifact.score < 0.6:
+        reasons.append("ARTIFACTS_UNDECIDED")
+    else:
+        reasons.append("NO_ARTIFACTS")
+    if artifact.consistency < 0.5:
+        reasons.append("ARTIFACTS_VARY")
+    return reasons
+
+
+def quality_reasons(quality: Quality) -> list[str]:
+    """What about the recording itself makes the verdict less sure."""
+    codes = {
+        "DARK_FACE": quality.brightness < DARK_BELOW,
+        "BLURRED_FACE": quality.sharpness < BLURRED_BELOW,
+        "SMALL_FACE": quality.face_size < SMALL_FACE_BELOW,
+        "NOISY_SOUND": quality.snr_db is not None and quality.snr_db < NOISY_BELOW_DB,
+    }
+    return [code for code, holds in codes.items() if holds]
+
+
+def _rising(value: float, medium: float, high: float) -> str:
+    return "HIGH" if value >= high else "MEDIUM" if value >= medium else "LOW"
+
+
+def _falling(value: float, low: float, medium: float) -> str:
+    return "LOW" if value <= low else "MEDIUM" if value <= medium else "HIGH"

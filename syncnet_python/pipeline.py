@@ -1,0 +1,146 @@
+"""The stages in order: frames -> scenes and faces -> tracks -> distances -> offset.
+
+Decoding comes before (`media.read`); what becomes of the figures comes after (`fusion`).
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syncnet_python import offset, quality
+from syncnet_python.calibration import Scale, score
+from syncnet_python.detectors import FaceDetector
+from syncnet_python.errors import NoFace, SilentAudio, TrackTooShort
+from syncnet_python.media import Frames, Recording
+from syncnet_python.results import (
+    FRAME_MS,
+    FRAME_RATE,
+    SAMPLES_PER_FRAME,
+    ModelInfo,
+    SyncResult,
+    TrackResult,
+)
+from syncnet_python.scenes import SceneSplitter
+from syncnet_python.tracking import Track, TrackingOptions, track_faces
+
+BATCH = 32
+"""Frames in memory as pixels at a time."""
+
+WEBCAM = TrackingOptions(min_track=FRAME_RATE, min_face_size=40.0)
+"""Tracking for short recordings: a second of face is enough, and webcams show small ones."""
+
+
+class SyncNetwork(Protocol):
+    """Compares a tracked face with the sound.
+
+    info: the weights that answer; protocol: names how the figures are made; scale: what they mean.
+    """
+
+    info: ModelInfo
+    protocol: str
+    scale: Scale
+
+    def distances(
+        self, frames: Frames, audio: NDArray[np.int16], track: Track
+    ) -> NDArray[np.float32]:
+        """A table as `offset.distances` makes it, (windows, 31); no rows where the track is too
+        short for one window. audio: the sound of the track alone, (samples,) int16."""
+        ...
+
+
+def find_tracks(
+    frames: Frames, detector: FaceDetector, options: TrackingOptions = WEBCAM
+) -> list[Track]:
+    """Every face, followed through every scene, by first frame.
+
+    Raises NoFace where no frame has one, TrackTooShort where none stays long enough.
+    """
+    splitter, detections = SceneSplitter(), []
+    for start in range(0, len(frames), BATCH):
+        images = [frames.bgr(i) for i in range(start, min(start + BATCH, len(frames)))]
+        for image in images:
+            splitter.feed(image)
+        detections += detector.detect(images)
+    if not any(len(faces) for faces in detections):
+        raise NoFace("no face was found in any frame")
+    tracks = [
+        track
+        for first, end in splitter.scenes()
+        for track in track_faces(detections[first:end], options, first_frame=first)
+    ]
+    if not tracks:
+        seconds = options.min_track / FRAME_RATE
+        raise TrackTooShort(
+            f"no face of more than {options.min_face_size:g} pixels stays for {seconds:g} seconds"
+        )
+    return tracks
+
+
+def measure_sync(recording: Recording, tracks: Sequence[Track], network: SyncNetwork) -> SyncResult:
+    """Offset, confidence and distance of the face that speaks, and of every other.
+
+    Raises SilentAudio where there is nothing to hear, TrackTooShort where no track holds a window.
+    """
+    if quality.is_silent(recording.audio):
+        raise SilentAudio("the sound holds nothing but silence")
+    tables = [network.distances(recording.frames, _sound_of(track, recording), track)
+              for track in tracks]  # fmt: skip
+    estimates = [offset.read(table) if len(table) else None for table in tables]
+    chosen = _speaking(tables, estimates)
+    best = estimates[chosen]
+    if best is None:
+        raise TrackTooShort("no face is in view together with sound for long enough")
+    return SyncResult(
+        score=score(network.scale, best.confidence, best.min_dist, best.offset_frames),
+        offset_frames=best.offset_frames,
+        lag_ms=best.offset_frames * FRAME_MS,
+        confidence=best.confidence,
+        min_dist=best.min_dist,
+        protocol=network.protocol,
+        network=network.info.name,
+        num_windows=len(tables[chosen]),
+        curve=best.curve,
+        framewise_confidence=tuple(float(c) for c in best.framewise_confidence),
+        tracks=tuple(
+            _described(track, estimate, chosen=number == chosen)
+            for number, (track, estimate) in enumerate(zip(tracks, estimates, strict=True))
+        ),
+    )
+
+
+def _sound_of(track: Track, recording: Recording) -> NDArray[np.int16]:
+    first, last = int(track.frames[0]), int(track.frames[-1])
+    return recording.audio[first * SAMPLES_PER_FRAME : (last + 1) * SAMPLES_PER_FRAME]
+
+
+def _speaking(
+    tables: Sequence[NDArray[np.float32]], estimates: Sequence[offset.OffsetEstimate | None]
+) -> int:
+    """Which face the voice belongs to: the one with the most evidence.
+
+    The confidence that chance alone gives falls with the square root of the number of windows,
+    so a short track needs a higher one to be believed.
+    """
+    evidence = [
+        -1.0 if estimate is None else estimate.confidence * len(table) ** 0.5
+        for table, estimate in zip(tables, estimates, strict=True)
+    ]
+    return int(np.argmax(evidence))
+
+
+def _described(
+    track: Track, estimate: offset.OffsetEstimate | None, *, chosen: bool
+) -> TrackResult:
+    x1, y1, x2, y2 = (round(float(side), 1) for side in track.boxes.mean(axis=0))
+    return TrackResult(
+        first_frame=int(track.frames[0]),
+        last_frame=int(track.frames[-1]),
+        num_frames=len(track),
+        mean_box=(x1, y1, x2, y2),
+        offset_frames=estimate.offset_frames if estimate else None,
+        confidence=estimate.confidence if estimate else None,
+        min_dist=estimate.min_dist if estimate else None,
+        chosen=chosen,
+    )

@@ -1,0 +1,215 @@
+"""SyncNetWrapper: the one verb. HTTP, command line and batches all call it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from efficientnet_detector import EfficientNetDetector
+from frame_extractor import FrameExtractor
+from fusion import DEFAULT_WEIGHTS, fuse
+from syncnet_python import media, pipeline, quality
+from syncnet_python.calibration import Scale
+from syncnet_python.errors import DeadlineExceeded, ModelError, RecordingError, SyncNetError
+from syncnet_python.networks.precision import Precision
+from syncnet_python.profiles import PUBLISHED, Device, Networks, Profile
+from syncnet_python.results import (
+    ArtifactResult,
+    Missing,
+    ModelInfo,
+    Quality,
+    SyncResult,
+    Verdict,
+    VideoInfo,
+)
+from syncnet_python.tracking import TrackingOptions
+
+Part = Literal["syncnet", "efficientnet"]
+T = TypeVar("T")
+
+
+class SyncNetWrapper:
+    """Scores recordings. Networks are loaded on first use, once, and kept.
+
+    profile: "published" for the downloaded SyncNet v2 and S3FD, "bundled" for the networks that
+    come with the package, "auto" for the published ones where their files are there.
+    weights: share of "syncnet" and "efficientnet" in the combined score. paths: weights files by
+    registry name; they come before any folder. max_frames: face crops the classifier sees.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: Profile = "auto",
+        models_dir: Path | None = None,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        weights: Mapping[str, float] = DEFAULT_WEIGHTS,
+        limits: media.Limits | None = None,
+        tracking: TrackingOptions = pipeline.WEBCAM,
+        max_frames: int = 20,
+        paths: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.networks = Networks(profile, models_dir, device, precision, paths)
+        self._classifier = EfficientNetDetector.from_networks(self.networks)
+        self._weights = dict(weights)
+        self._limits = limits or media.Limits()
+        if self.networks.choice.sync == PUBLISHED.sync:  # its figures are those of whole frames
+            self._limits = replace(self._limits, kept_pixels=None)
+        self._tracking = tracking
+        self._extractor = FrameExtractor(max_frames)
+
+    def preload(self) -> None:
+        """Load every network now. Raises ModelError."""
+        self.networks.face_detector()
+        self.networks.sync()
+        self._classifier.load()
+
+    def loaded(self) -> tuple[str, ...]:
+        """Registry names of the weights that are loaded."""
+        return tuple(self.networks.info())
+
+    def process_video(self, path: Path | str, reference: str) -> Verdict:
+        """Lip-sync alone: a verdict whose combined score is the sync score.
+
+        reference: the caller's name for the recording, handed back and used for nothing else.
+        Raises RecordingError, ModelError.
+        """
+        evidence = _Evidence(reference, {"syncnet": 1.0}, partial=False)
+        self._measure(Path(path), evidence, None)
+        return evidence.verdict()
+
+    def process_video_ensemble(
+        self,
+        path: Path | str,
+        reference: str,
+        efficientnet_detector: EfficientNetDetector | None = None,
+        *,
+        partial: bool = False,
+        on_partial: Callable[[Verdict], None] | None = None,
+    ) -> Verdict:
+        """Lip-sync and face artifacts, fused. The file is decoded and faces are found once.
+
+        efficientnet_detector: another classifier than the profile's.
+        partial: where the recording lets only one part be measured, return that part,
+        inconclusive, instead of raising.
+        on_partial: called with what could be answered once the first part is measured, for a
+        caller whose time may run out.
+        Raises RecordingError; ModelError where want of weights leaves nothing measured. Where it
+        costs one part only, the other is returned, inconclusive, and `missing` names the first.
+        """
+        evidence = _Evidence(reference, self._weights, partial=partial)
+        self._measure(Path(path), evidence, efficientnet_detector or self._classifier, on_partial)
+        return evidence.verdict()
+
+    def _measure(
+        self,
+        path: Path,
+        evidence: "_Evidence",
+        classifier: EfficientNetDetector | None,
+        on_partial: Callable[[Verdict], None] | None = None,
+    ) -> None:
+        with evidence.timed("load"):
+            detector = self.networks.face_detector()
+            network = evidence.attempt("syncnet", self.networks.sync)
+            if classifier and not evidence.attempt("efficientnet", classifier.load):
+                classifier = None
+        evidence.models |= self.networks.info()
+        if classifier and classifier.info:
+            evidence.models[classifier.info.name] = classifier.info
+        if network is None and classifier is None:
+            raise evidence.errors[0]
+
+        with evidence.timed("decode"):
+            recording = media.read(path, self._limits, needs_audio=not evidence.partial)
+        evidence.video = recording.info
+        with evidence.timed("find_faces"):
+            tracks = pipeline.find_tracks(recording.frames, detector, self._tracking)
+        chosen = max(tracks, key=len)
+        if network is not None:
+            evidence.scale = network.scale
+            with evidence.timed("syncnet"):
+                evidence.sync = evidence.attempt(
+                    "syncnet", lambda: pipeline.measure_sync(recording, tracks, network)
+                )
+            if evidence.sync:
+                chosen = tracks[[track.chosen for track in evidence.sync.tracks].index(True)]
+
+        crops = self._extractor.face_crops(recording.frames, chosen)
+        evidence.quality = quality.measure(crops.images, chosen.boxes, recording.audio)
+        if classifier is None:
+            return
+        if on_partial and evidence.sync:
+            late = DeadlineExceeded("time ran out before the face was classified")
+            on_partial(evidence.verdict(_missing("efficientnet", late)))
+        with evidence.timed("efficientnet"):
+            times = [float(recording.times[i]) for i in crops.indices]
+            evidence.artifact = classifier.judge(crops.images, times)
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """What one analysis has found so far."""
+
+    reference: str
+    weights: Mapping[str, float]
+    partial: bool
+    sync: SyncResult | None = None
+    artifact: ArtifactResult | None = None
+    quality: Quality | None = None
+    video: VideoInfo | None = None
+    scale: Scale | None = None
+    models: dict[str, ModelInfo] = field(default_factory=dict)
+    missing: list[Missing] = field(default_factory=list)
+    errors: list[SyncNetError] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_ms[stage] = round((time.perf_counter() - begin) * 1000, 1)
+
+    def attempt(self, part: Part, measure: Callable[[], T]) -> T | None:
+        """The result, or None and a note of what is missing where that may be answered."""
+        try:
+            return measure()
+        except (ModelError, RecordingError) as error:
+            if isinstance(error, RecordingError) and not self.partial:
+                raise
+            self.errors.append(error)
+            self.missing.append(_missing(part, error))
+            return None
+
+    def verdict(self, *also_missing: Missing) -> Verdict:
+        if self.video is None:
+            raise RuntimeError("there is no verdict before the recording is decoded")
+        missing = (*self.missing, *also_missing)
+        fused = fuse(
+            self.sync,
+            self.artifact,
+            scale=self.scale,
+            quality=self.quality,
+            missing=missing,
+            weights=self.weights,
+        )
+        return Verdict(
+            **asdict(fused),
+            missing=missing,
+            weights=self.weights,
+            syncnet=self.sync,
+            efficientnet=self.artifact,
+            quality=self.quality,
+            video=self.video,
+            models=dict(self.models),
+            timings_ms=dict(self.timings_ms),
+            reference=self.reference,
+        )
+
+
+def _missing(part: Part, error: SyncNetError) -> Missing:
+    return Missing(part, error.code, error.message, error.advice)

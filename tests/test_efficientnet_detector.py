@@ -1,0 +1,270 @@
+import hashlib
+import threading
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import efficientnet_detector
+from efficientnet_detector import EfficientNetDetector, aggregate
+from syncnet_python import weights
+from syncnet_python.errors import WeightsCorrupt, WeightsMissing
+from syncnet_python.networks import efficientnet
+from syncnet_python.profiles import Networks
+from syncnet_python.weights import WeightsEntry
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+
+
+def random_state(seed: int = 0) -> dict[str, torch.Tensor]:
+    """A network that answers differently to different pictures."""
+    torch.manual_seed(seed)
+    state = efficientnet.EfficientNetB0().state_dict()
+    for value in state.values():
+        if value.ndim == 4:
+            torch.nn.init.normal_(value, std=(3 / value[0].numel()) ** 0.5)
+    state["_fc.weight"] *= 30
+    return state
+
+
+@pytest.fixture
+def register(tmp_path, monkeypatch):
+    """Writes a weights file and makes the registry hold nothing but it and earlier ones."""
+    rows: dict[str, WeightsEntry] = {}
+    monkeypatch.setattr(weights, "registry", lambda: rows)
+    monkeypatch.setattr(weights, "BUNDLED_DIR", tmp_path)
+
+    def add(state, name="efficientnet_b0", **fields):
+        path = tmp_path / f"{name}.pt"
+        torch.save(state, path)
+        row = WeightsEntry(
+            name=name,
+            role="classifier",
+            origin="bundled",
+            layout="efficientnet_b0",
+            filename=path.name,
+            version="test",
+            licence="MIT",
+            sha256=weights.sha256_of(path),
+            classes=("fake", "real"),
+            input_size=64,
+            mean=MEAN,
+            std=STD,
+        )
+        rows[name] = replace(row, **fields)
+        return path
+
+    return add
+
+
+def picture(seed: int = 0, height: int = 64, width: int = 64) -> np.ndarray:
+    """A smooth colourful BGR picture."""
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def detector(**options) -> EfficientNetDetector:
+    return EfficientNetDetector(device="cpu", precision="float32", **options)
+
+
+def by_hand(state, bgr, *, mean=MEAN, std=STD, layout="efficientnet_b0") -> torch.Tensor:
+    """Class probabilities, in the network's order, of a picture of the input size."""
+    rgb = torch.tensor(bgr[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+    inputs = (rgb - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    with torch.inference_mode():
+        return efficientnet.from_state(state, layout)(inputs).softmax(1)[0]
+
+
+def test_answers_what_the_network_says_of_the_normalised_rgb_picture(register):
+    state = random_state()
+    register(state)
+    frames = [picture(seed) for seed in range(3)]
+    scores = detector().predict_frames(frames)
+    wanted = [float(by_hand(state, frame)[1]) for frame in frames]
+    assert scores == pytest.approx(wanted, abs=1e-4)
+    assert np.std(scores) > 0.01
+
+
+def test_pil_and_array_of_one_picture_agree_and_colours_matter(register):
+    register(random_state())
+    bgr = picture()
+    classifier = detector()
+    pil = Image.fromarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    as_array, as_pil, swapped = classifier.predict_frames([bgr, pil, bgr[..., ::-1]])
+    assert as_pil == pytest.approx(as_array, abs=1e-6)
+    assert abs(swapped - as_array) > 1e-3
+
+
+def test_a_network_that_sees_red_only_sees_the_red_of_both_kinds(register):
+    state = random_state()
+    state["_conv_stem.weight"][:, 1:] = 0
+    register(state)
+    classifier = detector()
+    plain = picture()
+    less_blue, less_red = plain.copy(), plain.copy()
+    less_blue[..., 0] //= 2
+    less_red[..., 2] //= 2
+    pil_less_red = Image.fromarray(np.ascontiguousarray(less_red[..., ::-1]))
+    base, blue, red, pil = classifier.predict_frames([plain, less_blue, less_red, pil_less_red])
+    assert blue == pytest.approx(base, abs=1e-6)
+    assert abs(red - base) > 1e-3
+    assert pil == pytest.approx(red, abs=1e-6)
+
+
+def test_class_order_comes_from_the_registry(register):
+    state = random_state()
+    register(state)
+    score = detector().predict_frames([picture()])[0]
+    register(state, classes=("real", "fake"))
+    assert detector().predict_frames([picture()])[0] == pytest.approx(1 - score, abs=1e-6)
+
+
+def test_size_and_normalisation_come_from_the_registry(register):
+    state = random_state()
+    register(state, input_size=96, mean=(0.1, 0.2, 0.3), std=(1.0, 0.9, 0.8))
+    frame = picture(height=96, width=96)
+    wanted = by_hand(state, frame, mean=(0.1, 0.2, 0.3), std=(1.0, 0.9, 0.8))[1]
+    assert detector().predict_frames([frame])[0] == pytest.approx(float(wanted), abs=1e-4)
+
+
+def test_torchvision_layout_in_a_file_known_by_its_git_blob(register, tmp_path):
+    theirs = {ours: name for name, ours in efficientnet._torchvision_modules().items()}
+    state = {}
+    for name, value in random_state().items():
+        module, _, parameter = name.rpartition(".")
+        state[f"{theirs[module]}.{parameter}"] = value
+    path = register(
+        state,
+        name="published",
+        layout="efficientnet_b0_torchvision",
+        classes=("real", "fake"),
+        sha256=None,
+    )
+    data = path.read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    register(
+        state,
+        name="published",
+        layout="efficientnet_b0_torchvision",
+        classes=("real", "fake"),
+        sha256=None,
+        git_blob=blob,
+    )
+    register(random_state(1))
+    renamed = tmp_path / "some-name.bin"
+    renamed.write_bytes(data)
+    classifier = detector(model_path=renamed)
+    score = classifier.predict_frames([picture()])[0]
+    wanted = by_hand(state, picture(), layout="efficientnet_b0_torchvision")[0]
+    assert score == pytest.approx(float(wanted), abs=1e-4)
+    assert classifier.info.name == "published"
+
+
+def test_any_size_is_squeezed_to_the_input(register):
+    register(random_state())
+    frames = [picture(height=100, width=50), picture(height=20, width=30), picture()]
+    classifier = detector()
+    together = classifier.predict_frames(frames)
+    alone = [classifier.predict_frames([frame])[0] for frame in frames]
+    assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_more_frames_than_a_batch_keep_their_order(register):
+    register(random_state())
+    classifier = detector()
+    frames = [picture(seed) for seed in range(efficientnet_detector.BATCH + 3)]
+    scores = classifier.predict_frames(frames)
+    assert len(scores) == len(frames)
+    assert scores[-1] == pytest.approx(classifier.predict_frames(frames[-1:])[0], abs=1e-5)
+    assert classifier.predict_frames([]) == []
+
+
+def test_predict_image_and_judge_say_the_same_score(register):
+    register(random_state())
+    classifier = detector()
+    one = classifier.predict_image(picture())
+    assert one.probabilities["real"] == one.score
+    assert one.probabilities["fake"] == pytest.approx(1 - one.score)
+    assert one.is_real == (one.score > 0.5)
+    judged = classifier.judge([picture()], [0.4])
+    assert judged.score == pytest.approx(one.score)
+    assert judged.confidence == pytest.approx(one.confidence)
+    assert judged.frame_times == (0.4,)
+
+
+def test_weights_are_read_on_first_use_and_once_by_all_threads(register, monkeypatch):
+    register(random_state())
+    reads = []
+    read = weights.load
+    monkeypatch.setattr(weights, "load", lambda *a, **k: reads.append(a) or read(*a, **k))
+    classifier = detector()
+    assert classifier.info is None
+    assert not reads
+    threads = [threading.Thread(target=classifier.load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(reads) == 1
+    assert classifier.info.name == "efficientnet_b0"
+    assert classifier.load() is classifier.info
+
+
+def test_from_networks_takes_the_profile_s_file(register, tmp_path):
+    path = register(random_state())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = path.rename(elsewhere / path.name)
+    found = Networks("bundled", models_dir=elsewhere, device="cpu")
+    assert EfficientNetDetector.from_networks(found).load().sha256 == weights.sha256_of(moved)
+    with pytest.raises(WeightsMissing):
+        EfficientNetDetector.from_networks(Networks("bundled", device="cpu")).load()
+
+
+def test_unknown_files_are_refused_by_name(register, tmp_path):
+    register(random_state())
+    stranger = tmp_path / "stranger.pt"
+    torch.save(random_state(5), stranger)
+    with pytest.raises(WeightsCorrupt, match="stranger"):
+        detector(model_path=stranger).load()
+    with pytest.raises(WeightsMissing, match="nowhere"):
+        detector(model_path=tmp_path / "nowhere.pt").load()
+
+
+def test_weights_that_do_not_fit_their_row_are_refused(register):
+    register(random_state(), layout="efficientnet_b0_torchvision")
+    with pytest.raises(WeightsCorrupt, match="does not fit"):
+        detector().load()
+    register(random_state(), classes=("cat", "dog"))
+    with pytest.raises(WeightsCorrupt, match="registry"):
+        detector().load()
+
+
+def test_pictures_of_another_kind_are_refused(register):
+    register(random_state())
+    with pytest.raises(ValueError, match="BGR"):
+        detector().predict_frames([np.zeros((8, 8), np.uint8)])
+    with pytest.raises(ValueError, match="BGR"):
+        detector().predict_frames([np.zeros((8, 8, 3), np.float32)])
+
+
+def test_aggregate():
+    result = aggregate([0.2, 0.6, 0.4], [0.0, 1.0, 2.0])
+    assert result.score == pytest.approx(0.4)
+    assert not result.is_real
+    assert result.confidence == pytest.approx(0.2)
+    assert result.consistency == pytest.approx(1 - 2 * np.std([0.2, 0.6, 0.4]))
+    assert result.statistics.min == 0.2
+    assert result.statistics.max == 0.6
+    assert aggregate([0.0, 1.0], [0, 1]).consistency == pytest.approx(0)
+    assert aggregate([0.9, 0.9], [0, 1]).consistency == pytest.approx(1)
+
+
+def test_aggregate_needs_scores_and_their_times():
+    with pytest.raises(ValueError, match="at least one"):
+        aggregate([], [])
+    with pytest.raises(ValueError, match="1 scores, 2 times"):
+        aggregate([0.5], [0.0, 1.0])

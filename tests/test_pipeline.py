@@ -1,0 +1,140 @@
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from evaluation.samples import talking_clip
+from syncnet_python import errors, media, pipeline
+from syncnet_python.calibration import SYNCNET_V2, Scale
+from syncnet_python.profiles import Networks
+from syncnet_python.results import ModelInfo
+from syncnet_python.tracking import Track
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks("bundled", device="cpu")
+
+
+@dataclass
+class Boxes:
+    """A detector that sees what it is told, to put the stages after it to the test."""
+
+    faces: Callable[[int], list[list[float]]]
+    name: str = "told"
+    seen: int = 0
+
+    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        found = [np.array(self.faces(self.seen + i), np.float32) for i in range(len(frames))]
+        self.seen += len(frames)
+        return [faces.reshape(-1, 5) for faces in found]
+
+
+TOLD = ModelInfo("told", "1", "bundled", "0" * 64)
+
+
+@dataclass
+class Shifted:
+    """A sync network that finds a given offset, more clearly for one face than another."""
+
+    offset: int
+    clear: Callable[[Track], float]
+    protocol: str = "told"
+    info: ModelInfo = TOLD
+    scale: Scale = SYNCNET_V2
+
+    def distances(
+        self, frames: media.Frames, audio: NDArray[np.int16], track: Track
+    ) -> NDArray[np.float32]:
+        table = np.full((len(track), 31), 10.0, np.float32)
+        table[:, 15 - self.offset] -= self.clear(track)
+        return table
+
+
+FACE = [40.0, 20.0, 120.0, 100.0, 0.9]
+
+
+def small(folder: Path, **fields: Any) -> media.Recording:
+    path = folder / "clip"
+    talking_clip(path, container="mp4-h264-aac", **{"size": (160, 120), "seconds": 1.6} | fields)
+    return media.read(path)
+
+
+def test_a_face_that_stays_is_one_track(tmp_path: Path) -> None:
+    recording = small(tmp_path)
+    tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
+    assert [len(track) for track in tracks] == [len(recording.frames)]
+
+
+def test_no_face_and_a_fleeting_face_are_told_apart(tmp_path: Path) -> None:
+    recording = small(tmp_path)
+    with pytest.raises(errors.NoFace):
+        pipeline.find_tracks(recording.frames, Boxes(lambda i: []))
+    with pytest.raises(errors.TrackTooShort):
+        pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE] if i < 10 else []))
+
+
+def test_the_clearer_face_is_chosen_and_both_are_reported(tmp_path: Path) -> None:
+    recording = small(tmp_path)
+    other = [4.0, 20.0, 50.0, 70.0, 0.8]
+    tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE, other]), pipeline.WEBCAM)
+    network = Shifted(3, clear=lambda track: 1.0 + (track.boxes[0, 0] < 20))
+    result = pipeline.measure_sync(recording, tracks, network)
+    assert [track.chosen for track in result.tracks] == [False, True]
+    assert result.offset_frames == 3
+    assert result.lag_ms == 120
+    assert result.confidence == pytest.approx(2.0)
+    assert result.tracks[0].confidence == pytest.approx(1.0)
+    assert result.curve.offsets == tuple(range(-15, 16))
+
+
+def test_silence_is_named(tmp_path: Path) -> None:
+    recording = small(tmp_path, silent=True)
+    tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
+    with pytest.raises(errors.SilentAudio):
+        pipeline.measure_sync(recording, tracks, Shifted(0, clear=lambda track: 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offset", [-7, 0, 5])
+def test_the_bundled_networks_find_a_known_offset(
+    tmp_path: Path, networks: Networks, offset: int
+) -> None:
+    path = tmp_path / "clip.mp4"
+    talking_clip(path, container="mp4-h264-aac", offset_frames=offset, seed=offset + 20)
+    recording = media.read(path)
+    tracks = pipeline.find_tracks(recording.frames, networks.face_detector())
+    result = pipeline.measure_sync(recording, tracks, networks.sync())
+    assert abs(result.offset_frames - offset) <= 1
+
+
+@pytest.mark.slow
+def test_a_browsers_recording_gives_the_offset_of_its_constant_rate_twin(
+    clip: Callable[[str], Path], networks: Networks
+) -> None:
+    offsets = []
+    for name in ("browser", "synced"):
+        recording = media.read(clip(name))
+        tracks = pipeline.find_tracks(recording.frames, networks.face_detector())
+        offsets.append(pipeline.measure_sync(recording, tracks, networks.sync()).offset_frames)
+    assert abs(offsets[0] - offsets[1]) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speaker", [0, 1])
+def test_of_two_faces_the_one_that_speaks_is_chosen(
+    tmp_path: Path, networks: Networks, speaker: int
+) -> None:
+    path = tmp_path / "clip.mp4"
+    talking_clip(path, container="mp4-h264-aac", faces=2, speaker=speaker, listener="moving")
+    recording = media.read(path)
+    tracks = pipeline.find_tracks(recording.frames, networks.face_detector())
+    result = pipeline.measure_sync(recording, tracks, networks.sync())
+    assert len(result.tracks) == 2
+    chosen = next(track for track in result.tracks if track.chosen)
+    left = (chosen.mean_box[0] + chosen.mean_box[2]) / 2 < recording.info.width / 2
+    assert left == (speaker == 0)
