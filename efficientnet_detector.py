@@ -17,11 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from syncnet_python import weights
+from syncnet_python.assembly import Device, Networks, resolve_device
 from syncnet_python.errors import WeightsCorrupt, WeightsMissing
 from syncnet_python.face_crops import resize
 from syncnet_python.networks import efficientnet
 from syncnet_python.networks.precision import Precision, inference_dtype
-from syncnet_python.profiles import BUNDLED, Device, Networks, resolve_device
+from syncnet_python.profiles import BUNDLED
 from syncnet_python.results import ArtifactResult, ModelInfo, Statistics
 from syncnet_python.weights import WeightsEntry
 

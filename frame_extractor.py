@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from syncnet_python import media, pipeline, profiles
+from syncnet_python import media, pipeline
+from syncnet_python.assembly import Networks
 from syncnet_python.face_crops import face_crop
 from syncnet_python.tracking import Track
 
@@ -62,7 +63,7 @@ class FrameExtractor:
         Raises RecordingError and ModelError.
         """
         recording = media.read(Path(path), needs_audio=False)
-        detector = profiles.Networks("bundled").face_detector()
+        detector = Networks("bundled").face_detector()
         tracks = pipeline.find_tracks(recording.frames, detector)
         longest = max(tracks, key=lambda track: len(track.frames))
         crops: Sequence[NDArray[np.uint8]] = self.face_crops(recording.frames, longest).images

@@ -11,10 +11,11 @@ from efficientnet_detector import EfficientNetDetector
 from frame_extractor import FrameExtractor
 from fusion import DEFAULT_WEIGHTS, fuse
 from syncnet_python import media, pipeline, quality
+from syncnet_python.assembly import Device, Networks
 from syncnet_python.calibration import Scale
 from syncnet_python.errors import DeadlineExceeded, ModelError, RecordingError, SyncNetError
 from syncnet_python.networks.precision import Precision
-from syncnet_python.profiles import PUBLISHED, Device, Networks, Profile
+from syncnet_python.profiles import PUBLISHED, Profile
 from syncnet_python.results import (
     ArtifactResult,
     Missing,
@@ -111,6 +112,9 @@ class SyncNetWrapper:
         classifier: EfficientNetDetector | None,
         on_partial: Callable[[Verdict], None] | None = None,
     ) -> None:
+        with evidence.timed("decode"):
+            recording = media.read(path, self._limits, needs_audio=not evidence.partial)
+        evidence.video = recording.info
         with evidence.timed("load"):
             detector = self.networks.face_detector()
             network = evidence.attempt("syncnet", self.networks.sync)
@@ -122,11 +126,15 @@ class SyncNetWrapper:
         if network is None and classifier is None:
             raise evidence.errors[0]
 
-        with evidence.timed("decode"):
-            recording = media.read(path, self._limits, needs_audio=not evidence.partial)
-        evidence.video = recording.info
         with evidence.timed("find_faces"):
-            tracks = pipeline.find_tracks(recording.frames, detector, self._tracking)
+            tracks = evidence.attempt(
+                "syncnet",
+                lambda: pipeline.find_tracks(recording.frames, detector, self._tracking),
+            )
+            if tracks is None:  # too short for the voice, but a face may be seen in a moment
+                network = None
+                moment = replace(self._tracking, min_track=1)
+                tracks = pipeline.find_tracks(recording.frames, detector, moment)
         chosen = max(tracks, key=len)
         if network is not None:
             evidence.scale = network.scale

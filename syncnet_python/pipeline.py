@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from syncnet_python import offset, quality
 from syncnet_python.calibration import Scale, score
 from syncnet_python.detectors import FaceDetector
-from syncnet_python.errors import NoFace, SilentAudio, TrackTooShort
+from syncnet_python.errors import NoAudio, NoFace, SilentAudio, TrackTooShort
 from syncnet_python.media import Frames, Recording
 from syncnet_python.results import (
     FRAME_MS,
@@ -81,8 +81,11 @@ def find_tracks(
 def measure_sync(recording: Recording, tracks: Sequence[Track], network: SyncNetwork) -> SyncResult:
     """Offset, confidence and distance of the face that speaks, and of every other.
 
-    Raises SilentAudio where there is nothing to hear, TrackTooShort where no track holds a window.
+    Raises NoAudio, SilentAudio where there is nothing to hear, TrackTooShort where no track holds
+    a window.
     """
+    if not len(recording.audio):
+        raise NoAudio("the recording has no sound")
     if quality.is_silent(recording.audio):
         raise SilentAudio("the sound holds nothing but silence")
     tables = [network.distances(recording.frames, _sound_of(track, recording), track)

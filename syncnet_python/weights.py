@@ -146,8 +146,8 @@ def load(
     row = entry(name)
     path = locate(name, models_dir, explicit)
     if path is None:
-        where = explicit or f"{row.filename} in {models_dir or BUNDLED_DIR}"
-        raise WeightsMissing(f"the weights of {name} were not found: {where}")
+        # The message reaches strangers, so it names the file and not the folder.
+        raise WeightsMissing(f"the weights of {name} ({row.filename}) are not here")
     sha256 = verify_file(path, row)
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)

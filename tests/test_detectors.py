@@ -9,8 +9,8 @@ import parity
 import pytest
 
 from syncnet_python import weights
+from syncnet_python.assembly import DETECTORS
 from syncnet_python.detectors import FaceDetector
-from syncnet_python.profiles import DETECTORS
 
 RNG = np.random.default_rng(3)
 

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import threading
 from dataclasses import replace
@@ -11,23 +12,33 @@ from PIL import Image
 import efficientnet_detector
 from efficientnet_detector import EfficientNetDetector, aggregate
 from syncnet_python import weights
+from syncnet_python.assembly import Networks
 from syncnet_python.errors import WeightsCorrupt, WeightsMissing
 from syncnet_python.networks import efficientnet
-from syncnet_python.profiles import Networks
 from syncnet_python.weights import WeightsEntry
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 
 
-def random_state(seed: int = 0) -> dict[str, torch.Tensor]:
-    """A network that answers differently to different pictures."""
+@functools.cache
+def _random_state(seed: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    state = efficientnet.EfficientNetB0().state_dict()
-    for value in state.values():
-        if value.ndim == 4:
-            torch.nn.init.normal_(value, std=(3 / value[0].numel()) ** 0.5)
-    state["_fc.weight"] *= 30
-    return state
+    network = efficientnet.EfficientNetB0(dropout=0, drop_connect=0).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # so that one batch sets the statistics and signals live on
+    pictures = np.stack([picture(i)[..., ::-1] for i in range(16)])
+    inputs = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - 0.4
+    with torch.no_grad():
+        logits = network(inputs * 4)
+        network._fc.weight /= logits.std()
+        network._fc.bias.copy_(-logits.mean(0) / logits.std())
+    return network.state_dict()
+
+
+def random_state(seed: int = 0) -> dict[str, torch.Tensor]:
+    """A network that answers differently, and undecidedly, to different pictures."""
+    return {name: value.clone() for name, value in _random_state(seed).items()}
 
 
 @pytest.fixture

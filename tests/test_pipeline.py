@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from evaluation.samples import talking_clip
 from syncnet_python import errors, media, pipeline
+from syncnet_python.assembly import Networks
 from syncnet_python.calibration import SYNCNET_V2, Scale
-from syncnet_python.profiles import Networks
 from syncnet_python.results import ModelInfo
 from syncnet_python.tracking import Track
 

@@ -1,9 +1,6 @@
 from pathlib import Path
 
-import pytest
-
-from syncnet_python import profiles, weights
-from syncnet_python.errors import WeightsMissing
+from syncnet_python import assembly, profiles, weights
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -17,8 +14,8 @@ def test_every_choice_is_registered_and_can_be_built() -> None:
         assert weights.entry(choice.face_detector).role == "face_detector"
         assert weights.entry(choice.sync).role == "sync"
         assert weights.entry(choice.classifier).role == "classifier"
-        assert choice.face_detector in profiles.DETECTORS
-        assert choice.sync in profiles.SYNC_NETWORKS
+        assert choice.face_detector in assembly.DETECTORS
+        assert choice.sync in assembly.SYNC_NETWORKS
 
 
 def test_named_profiles_do_not_look_at_what_is_there(tmp_path: Path) -> None:
@@ -41,18 +38,3 @@ def test_auto_takes_the_published_classifier_by_itself(tmp_path: Path) -> None:
     choice = profiles.choose("auto", paths={"deepfakedetector_b0_v3": path})
     assert choice.classifier == "deepfakedetector_b0_v3"
     assert choice.sync == "syncnet_fcn"
-
-
-def test_networks_load_once_and_say_what_they_are() -> None:
-    networks = profiles.Networks("bundled", device="cpu")
-    assert networks.info() == {}
-    assert networks.face_detector() is networks.face_detector()
-    assert networks.info()["face_finder"].origin == "bundled"
-    assert networks.sync() is networks.sync()
-    assert set(networks.info()) == {"face_finder", "face_landmarks", "syncnet_fcn"}
-
-
-def test_published_networks_that_are_not_here_are_named(tmp_path: Path) -> None:
-    networks = profiles.Networks("published", models_dir=tmp_path, device="cpu")
-    with pytest.raises(WeightsMissing, match=r"sfd_face\.pth"):
-        networks.face_detector()

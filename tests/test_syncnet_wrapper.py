@@ -110,7 +110,12 @@ def test_what_is_wrong_with_a_recording_is_named(
 
 
 @pytest.mark.parametrize(
-    ("fields", "code"), [({"silent": True}, "silent_audio"), ({"no_audio": True}, "silent_audio")]
+    ("fields", "code"),
+    [
+        ({"silent": True}, "silent_audio"),
+        ({"no_audio": True}, "no_audio"),
+        ({"seconds": 0.8}, "track_too_short"),
+    ],
 )
 def test_with_partial_the_face_is_judged_without_the_voice(
     wrapper: SyncNetWrapper, tmp_path: Path, fields: dict[str, object], code: str

@@ -1,6 +1,6 @@
 """Face detectors: one protocol, one file per implementation.
 
-`profiles.DETECTORS` looks them up by the registry name of their weights; the contract test runs
+`assembly.DETECTORS` looks them up by the registry name of their weights; the contract test runs
 over all of them.
 """
 

@@ -1,0 +1,58 @@
+"""The engine of a scoring process: the one verb, set up as the settings say.
+
+The only module of the service that imports the library's networks; scoring processes load it and
+the web process never does.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from service.settings import Settings
+from syncnet_python.media import Limits
+from syncnet_python.results import Verdict
+from syncnet_python.tracking import TrackingOptions
+from syncnet_wrapper import SyncNetWrapper
+
+
+class WrapperEngine:
+    """A `service.worker.Engine` over `SyncNetWrapper`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._wrapper = SyncNetWrapper(
+            profile=settings.model_profile,
+            models_dir=settings.models_dir,
+            device=settings.device,
+            precision=settings.precision,
+            weights={
+                "syncnet": settings.syncnet_weight,
+                "efficientnet": settings.efficientnet_weight,
+            },
+            limits=Limits(
+                duration_s=settings.max_duration_seconds, frame_pixels=settings.max_frame_pixels
+            ),
+            tracking=TrackingOptions(
+                min_track=settings.min_track_frames, min_face_size=settings.min_face_size
+            ),
+            max_frames=settings.max_frames,
+            paths=settings.weights_paths,
+        )
+
+    def score(
+        self, path: Path, reference: str, *, partial: bool, on_partial: Callable[[Verdict], None]
+    ) -> Verdict:
+        return self._wrapper.process_video_ensemble(
+            path, reference, partial=partial, on_partial=on_partial
+        )
+
+    def preload(self) -> None:
+        self._wrapper.preload()
+
+    def loaded(self) -> tuple[str, ...]:
+        return self._wrapper.loaded()
+
+
+def build(options: Mapping[str, JsonValue]) -> WrapperEngine:
+    """options: every setting by its name, as `Settings.model_dump(mode="json")` gives them."""
+    return WrapperEngine(Settings.model_validate(options))

@@ -1,0 +1,254 @@
+"""Supervised scoring processes: the deadline really stops an analysis, a crash costs one request.
+
+The web process imports nothing heavy. Each scoring process is a fresh interpreter running
+`service.worker`, with the networks loaded in it; it is killed and replaced when the deadline
+passes, and replaced when it dies.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from service import channel
+from syncnet_python.errors import AnalysisFailed, DeadlineExceeded
+from syncnet_python.results import Verdict
+
+log = logging.getLogger(__name__)
+
+
+class Busy(DeadlineExceeded):
+    """No scoring process became free before the deadline; the recording was not looked at."""
+
+    code = "busy"
+    advice = "Try again in a few seconds."
+
+
+class Scorer:
+    """Scores files in child processes, one file at a time in each. Safe to use from any thread.
+
+    build: "module:function" that makes the `service.worker.Engine` in the child, from `options`;
+    processes: how many children; threads: processor threads of each, 0 for all; places: requests
+    that may be scored or wait at once; preload: start the children and load their networks now
+    instead of at the first request; log_level: of the children.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, JsonValue],
+        *,
+        build: str = "service.engine:build",
+        processes: int = 1,
+        threads: int = 0,
+        places: int = 6,
+        preload: bool = False,
+        log_level: str = "info",
+    ) -> None:
+        start = channel.Start(build=build, options=dict(options), preload=preload)
+        self._slots = [_Slot(start, threads, log_level) for _ in range(processes)]
+        self._places = threading.BoundedSemaphore(places)
+        self._idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        for slot in self._slots:
+            if preload:
+                slot.start()
+            self._idle.put(slot)
+
+    def score(self, path: Path, reference: str, *, partial: bool, deadline: float) -> Verdict:
+        """Analyse one file.
+
+        path: absolute; reference: names the analysis in the library's log lines; partial: measure
+        what can be measured of a recording that cannot be judged in full;
+        deadline: on the clock of `time.monotonic`, waiting for a free process included.
+        Returns the verdict, or the part that was ready when the deadline passed.
+        Raises SyncNetError: what the analysis raised, Busy, DeadlineExceeded, AnalysisFailed.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Busy("Too many recordings wait to be analysed.")
+        try:
+            return self._score(
+                channel.Score(path=path, reference=reference, partial=partial), deadline
+            )
+        finally:
+            self._places.release()
+
+    def _score(self, order: channel.Score, deadline: float) -> Verdict:
+        # What starts late is likely to be killed, and loading the networks anew then makes the
+        # next ones late too: so half of the time may be spent waiting, and no more.
+        patience = max(0.0, deadline - time.monotonic()) / 2
+        try:
+            slot = self._idle.get(timeout=patience)
+        except queue.Empty:
+            raise Busy("Other recordings are being analysed.") from None
+        try:
+            return slot.score(order, deadline)
+        finally:
+            self._idle.put(slot)
+
+    def loaded(self) -> frozenset[str]:
+        """Names of the networks that are loaded in any of the processes."""
+        return frozenset[str]().union(*(slot.loaded for slot in self._slots))
+
+    def pids(self) -> list[int]:
+        """Process ids of the scoring processes that run now."""
+        return [slot.pid for slot in self._slots if slot.pid is not None]
+
+    def close(self) -> None:
+        """End every scoring process. An analysis still running raises AnalysisFailed."""
+        for slot in self._slots:
+            slot.close()
+
+
+class _Slot:
+    """The place of one scoring process, and whichever process fills it now."""
+
+    def __init__(self, start: channel.Start, threads: int, log_level: str) -> None:
+        self._start = start
+        self._threads = threads
+        self._log_level = log_level
+        self._lock = threading.Lock()
+        self._closed = False
+        self._child: _Child | None = None
+
+    @property
+    def pid(self) -> int | None:
+        child = self._child
+        return child.pid if child and child.alive else None
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        child = self._child
+        return child.loaded if child and child.alive else ()
+
+    def start(self) -> "_Child":
+        """The running process, started if there is none. Raises AnalysisFailed."""
+        with self._lock:
+            if self._closed:
+                raise AnalysisFailed("The service is shutting down.")
+            if self._child is None or not self._child.alive:
+                try:
+                    self._child = _Child(self._start, self._threads, self._log_level)
+                except OSError as error:
+                    raise AnalysisFailed("No analysis process could be started.") from error
+                # A replacement loads at once what its predecessor had loaded.
+                self._start = self._start.model_copy(update={"preload": True})
+            return self._child
+
+    def score(self, order: channel.Score, deadline: float) -> Verdict:
+        child = self.start()
+        try:
+            return child.score(order, deadline)
+        finally:
+            if not child.alive:  # replaced now, so that the next request finds it ready
+                with contextlib.suppress(AnalysisFailed):
+                    self.start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._child:
+                self._child.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Heard last from every scoring process. reason: how it ended, in words."""
+
+    reason: str
+
+
+class _Child:
+    """One scoring process, and the thread that hears what it says."""
+
+    def __init__(self, start: channel.Start, threads: int, log_level: str) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "service.worker", str(theirs.fileno()), log_level],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=_environment(threads),
+                start_new_session=True,  # Ctrl-C in a terminal is for the web process to handle
+            )
+            self._connection = Connection(ours.detach())
+        self._reports: queue.SimpleQueue[channel.Partial | channel.Done | channel.Failed | _Ended]
+        self._reports = queue.SimpleQueue()
+        self.pid = self._process.pid
+        self.loaded: tuple[str, ...] = ()
+        self.alive = True
+        threading.Thread(target=self._listen, name=f"scorer-{self.pid}", daemon=True).start()
+        self._send(start)
+
+    def score(self, order: channel.Score, deadline: float) -> Verdict:
+        """As `Scorer.score`. The process is dead when the deadline has passed."""
+        partial: Verdict | None = None
+        self._send(order)
+        while True:
+            try:
+                heard = self._reports.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.kill()
+                if partial is None:
+                    raise DeadlineExceeded("The analysis took longer than it may.") from None
+                return partial
+            match heard:
+                case channel.Partial():
+                    partial = heard.verdict
+                case channel.Done():
+                    return heard.verdict
+                case channel.Failed():
+                    raise channel.restore(heard)
+                case _Ended():
+                    raise AnalysisFailed(f"The analysis process {heard.reason}.")
+
+    def kill(self) -> None:
+        """End the process at once, whatever it is doing, and wait until it is gone."""
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+
+    def _send(self, order: channel.Start | channel.Score) -> None:
+        with contextlib.suppress(OSError):  # it died meanwhile, as the listening thread tells
+            channel.send(self._connection, order)
+
+    def _listen(self) -> None:
+        """Hear every report until the process ends, and make sure that it has."""
+        try:
+            while True:
+                match channel.receive_report(self._connection):
+                    case channel.Loaded(names=names):
+                        self.loaded = names
+                    case report:
+                        self._reports.put(report)
+        except ValueError:
+            reason = "answered with something that is no report"
+        except (EOFError, OSError):
+            reason = "ended unexpectedly"
+        asked_for = not self.alive
+        self.kill()
+        self._connection.close()
+        if not asked_for:
+            log.error(
+                "scoring process %d %s (exit status %d)", self.pid, reason, self._process.returncode
+            )
+        self._reports.put(_Ended(reason))
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """This process's environment, with its import path and the numerical libraries' threads."""
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    if threads:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            environment[name] = str(threads)
+    return environment

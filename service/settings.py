@@ -1,0 +1,282 @@
+"""Every setting of the service in one table: name, type, limits, default and meaning.
+
+Values come from the environment, then from a file `.env` in the working directory, then from the
+defaults here. `.env.example` and docs/settings.md are printed from this table:
+
+    python -m service.settings env  > .env.example
+    python -m service.settings docs > docs/settings.md
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    DirectoryPath,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The message is one line that names the setting and the reason."""
+
+
+def _split(value: object) -> object:
+    """A comma-separated list, as environment variables have it, to a tuple of its items."""
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:\d+)?", value):
+        raise ValueError(f"{value!r} is not an origin such as https://example.org")
+    return value
+
+
+def _writable(folder: Path) -> Path:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError("the folder cannot be written")
+    return folder
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+WritableFolder = Annotated[DirectoryPath, AfterValidator(_writable)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Frozen: a running service never changes its mind."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; 0.0.0.0 for all of them."
+    )
+    port: int = Field(default=5000, ge=1, le=65535, description="Port to listen on.")
+    web_concurrency: int = Field(
+        default=1,
+        ge=1,
+        description="Web processes. Each has its own scoring processes, "
+        "so memory grows with their product.",
+    )
+    web_threads: int = Field(
+        default=8,
+        ge=3,
+        description="Requests a web process holds at once; all but two of them may be scored or "
+        "wait to be, so that health checks are answered meanwhile.",
+    )
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Origins whose pages may call the service from a browser, separated by "
+        "commas; * for any. None by default.",
+    )
+    log_level: LogLevel = Field(default="info", description="How much is logged.")
+
+    max_video_size_mb: FiniteFloat = Field(
+        default=10, gt=0, description="Largest accepted recording in megabytes (1024 x 1024 bytes)."
+    )
+    max_duration_seconds: FiniteFloat = Field(
+        default=30, gt=0, description="Longest accepted recording."
+    )
+    max_frame_pixels: int = Field(
+        default=3840 * 2160, gt=0, description="Largest accepted frame: width times height."
+    )
+    processing_timeout_seconds: FiniteFloat = Field(
+        default=30,
+        gt=0,
+        description="One deadline for the whole analysis; half of it may be spent waiting for a "
+        "free scoring process.",
+    )
+    verdict_ttl_seconds: int = Field(
+        default=300, ge=0, description="How long a verdict may be relied on; answered as ttl_ms."
+    )
+    video_root: DirectoryPath | None = Field(
+        default=None,
+        description="Folder whose files may be scored by path, without an upload. "
+        "Off unless it is set.",
+    )
+    temp_dir: WritableFolder | None = Field(
+        default=None,
+        description="Folder for uploads while they are scored; the system's temporary folder by "
+        "default.",
+    )
+
+    model_profile: Literal["auto", "bundled", "published"] = Field(
+        default="auto",
+        description="Which weights answer: only the bundled ones, only the published ones, or the "
+        "published ones where they are present (auto).",
+    )
+    models_dir: Path | None = Field(
+        default=None, description="Folder searched for weights before the bundled models/."
+    )
+    s3fd_model_path: Path | None = Field(
+        default=None, description="The published face detector, when it lies elsewhere."
+    )
+    syncnet_model_path: Path | None = Field(
+        default=None, description="The published SyncNet v2 weights, when they lie elsewhere."
+    )
+    efficientnet_model_path: Path | None = Field(
+        default=None,
+        description="The published classifier (best_model-v3.pt), when it lies elsewhere.",
+    )
+    preload_models: bool = Field(
+        default=False, description="Load the networks at start instead of at the first request."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the networks run; auto takes a GPU where there is one."
+    )
+    precision: Literal["auto", "float32"] = Field(
+        default="auto",
+        description="float32 gives the reference's figures to the last digit; auto may use "
+        "bfloat16 where the processor has it, which is faster.",
+    )
+    syncnet_weight: FiniteFloat = Field(
+        default=0.4, ge=0, le=1, description="Share of lip-sync in the combined score."
+    )
+    efficientnet_weight: FiniteFloat = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="Share of the artifact classifier; both shares add up to 1.",
+    )
+    max_frames: int = Field(
+        default=20, ge=1, description="Frames of the face that the artifact classifier looks at."
+    )
+    min_track_frames: int = Field(
+        default=25,
+        ge=1,
+        description="Frames, at 25 a second, that a face must be in view to be judged.",
+    )
+    min_face_size: FiniteFloat = Field(
+        default=40, ge=0, description="Smaller faces are passed over: larger side in pixels."
+    )
+    scorer_processes: int = Field(
+        default=1,
+        ge=1,
+        description="Scoring processes of each web process; one recording each at a time.",
+    )
+    scorer_threads: int = Field(
+        default=0,
+        ge=0,
+        description="Processor threads of one scoring process; 0 uses all there are.",
+    )
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Self:
+        total = self.syncnet_weight + self.efficientnet_weight
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"SYNCNET_WEIGHT and EFFICIENTNET_WEIGHT add up to {total:g}, not 1")
+        return self
+
+    @property
+    def max_video_bytes(self) -> int:
+        return int(self.max_video_size_mb * 1024 * 1024)
+
+    @property
+    def scoring_places(self) -> int:
+        """Requests of one web process that may be scored or wait at once."""
+        return self.web_threads - 2
+
+    @property
+    def weights_paths(self) -> dict[str, Path]:
+        """Explicitly placed weights files, by their name in the registry."""
+        placed = {
+            "s3fd": self.s3fd_model_path,
+            "syncnet_v2": self.syncnet_model_path,
+            "deepfakedetector_b0_v3": self.efficientnet_model_path,
+        }
+        return {name: path for name, path in placed.items() if path is not None}
+
+    @property
+    def bind(self) -> str:
+        """HOST and PORT as servers write them; an IPv6 address goes in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def load() -> Settings:
+    """Read the environment and `.env`. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("settings: " + "; ".join(_reasons(error))) from error
+
+
+def load_or_exit() -> Settings:
+    """Read the settings, or end the process with one line that says which is wrong and why."""
+    try:
+        return load()
+    except SettingsError as error:
+        sys.exit(str(error))
+
+
+def _reasons(error: ValidationError) -> list[str]:
+    reasons = []
+    for item in error.errors(include_url=False):
+        message = item["msg"].removeprefix("Value error, ")
+        name = str(item["loc"][0]).upper() if item["loc"] else ""
+        reasons.append(f"{name}={item['input']}: {message}" if name else message)
+    return reasons
+
+
+def default_text(field: FieldInfo) -> str:
+    """A default as it would be written in the environment; empty for a setting that is off."""
+    value = field.default
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every setting with its meaning and default."""
+    lines = [
+        "# Every setting with its default. Copy to .env and change what you need.",
+        "# Printed by: python -m service.settings env",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines += ["", f"# {field.description}", f"{name.upper()}={default_text(field)}"]
+    return "\n".join(lines) + "\n"
+
+
+def docs_page() -> str:
+    """The text of docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Set them in the environment, or in a file `.env` in the folder where the service is",
+        "started; the environment wins.",
+        "A value that cannot be used stops the service at start with one line that says why.",
+        "This page is printed by `python -m service.settings docs`.",
+        "",
+        "| Setting | Default | Meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = default_text(field)
+        shown = f"`{default}`" if default else "not set"
+        lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    pages = {"env": env_example, "docs": docs_page}
+    if len(sys.argv) != 2 or sys.argv[1] not in pages:
+        sys.exit("usage: python -m service.settings env|docs")
+    sys.stdout.write(pages[sys.argv[1]]())

@@ -1,0 +1,222 @@
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from syncnet_python.networks.efficientnet import EfficientNetB0
+from training import artifact, artifact_data, artifact_export, depthwise, self_blended
+from training.artifact_data import MASK_SIDE, REAL, SIDE, Alteration, PairSampler, Recipe
+
+
+def face(seed: int = 0) -> np.ndarray:
+    """A smooth random picture that fills the packed size."""
+    noise = np.random.default_rng(seed).integers(40, 216, (20, 20, 3), dtype=np.uint8)
+    return cv2.resize(noise, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Three pairs in which the middle of the forgery is brighter, packed from files."""
+    data = tmp_path_factory.mktemp("data")
+    with (data / "faces_manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("split", "file", "label", "method", "group", "source"))
+        for index in range(4):
+            real = face(index)
+            fake = real.copy()
+            fake[50:110, 50:110] = np.clip(fake[50:110, 50:110].astype(int) + 40, 0, 255)
+            for label, image in (("real", real), ("fake", fake)):
+                name = f"dfdc_{label}_{index}.png"
+                cv2.imwrite(str(data / name), image)
+                source = "withheld set" if index == 3 else "open set"
+                writer.writerow(("artifact_train", name, label, "", str(index), source))
+        writer.writerow(("artifact_train", "alone.png", "real", "", "alone", "open set"))
+    return artifact_data.pack(data, data, data / "pack", ["Withheld"])
+
+
+def test_pack_leaves_out_sources_and_incomplete_pairs(packed):
+    assert packed.groups == ("0", "1", "2")
+    assert packed.images.shape == (3, 2, SIDE, SIDE, 3)
+    np.testing.assert_array_equal(packed.images[1, REAL], face(1))
+
+
+def test_forged_region_is_where_the_pair_differs(packed):
+    region = packed.regions[0]
+    assert region.shape == (MASK_SIDE, MASK_SIDE)
+    assert region[15:25, 15:25].min() > 250
+    assert region[:6].max() == 0
+    assert region[:, -6:].max() == 0
+
+
+def test_pairs_of_other_frames_count_as_forged_in_the_whole_face():
+    points = artifact_data.default_points()
+    region = artifact_data.forged_region(face(0), face(1), points)
+    hull = self_blended.hull_mask(points, MASK_SIDE)
+    assert np.abs(region / 255 - hull).mean() < 0.05
+
+
+def test_both_members_of_a_pair_are_altered_alike(packed):
+    sampler = PairSampler(packed, np.arange(3), Recipe(mixed=0, self_blended=0), 0)
+    for _ in range(20):
+        images, regions = sampler.batch(2, 96)
+        difference = np.abs(images[:2].astype(int) - images[2:]).mean(axis=3)
+        inside = np.stack([cv2.resize(region, (96, 96)) for region in regions])
+        outside = difference[inside < 0.01]
+        assert outside.mean() < 8 < difference[inside > 0.99].mean()
+
+
+def test_batches_repeat_with_the_seed(packed):
+    first = PairSampler(packed, np.arange(3), Recipe(), 5)
+    again = PairSampler(packed, np.arange(3), Recipe(), 5)
+    for _ in range(3):
+        for one, other in zip(first.batch(3, 80), again.batch(3, 80), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_every_alteration_gives_a_picture_and_a_region(seed):
+    alteration = Alteration.draw(np.random.default_rng(seed), 96)
+    image = alteration.image(face())
+    assert image.shape == (96, 96, 3)
+    assert image.dtype == np.uint8
+    region = alteration.region(np.ones((MASK_SIDE, MASK_SIDE), np.float32))
+    assert region.shape == (MASK_SIDE, MASK_SIDE)
+    assert region.min() == pytest.approx(1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_self_blended_faces_differ_from_their_source(seed):
+    rng = np.random.default_rng(seed)
+    forged, mask = self_blended.self_blend(face(), artifact_data.default_points(), rng)
+    assert forged.shape == (SIDE, SIDE, 3)
+    assert mask.max() == pytest.approx(1)
+    assert mask.min() >= 0
+    assert np.abs(forged.astype(int) - face()).mean() > 0.1
+
+
+def test_blend_takes_the_source_where_the_mask_is_one():
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    mask[:, :80] = 1
+    mixed = self_blended.blend(face(0), face(1), mask)
+    np.testing.assert_array_equal(mixed[:, :80], face(1)[:, :80])
+    np.testing.assert_array_equal(mixed[:, 80:], face(0)[:, 80:])
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (3, 2), (5, 2)])
+@pytest.mark.parametrize("side", [11, 12])
+def test_quick_depthwise_gradients_are_the_true_ones(kernel, stride, side):
+    torch.manual_seed(0)
+    padding = kernel // 2 if stride == 1 else 0
+    x = torch.randn(4, 8, side, side, requires_grad=True)
+    weight = torch.randn(8, 1, kernel, kernel, requires_grad=True)
+    out = F.conv2d(x, weight, None, stride, padding, groups=8)
+    grad = torch.randn_like(out)
+    wanted = torch.autograd.grad(out, (x, weight), grad)
+    quick = depthwise._Depthwise.apply(x, weight, stride, padding)
+    got = torch.autograd.grad(quick, (x, weight), grad.bfloat16())
+    for one, other in zip(got, wanted, strict=True):
+        assert F.cosine_similarity(one.float().flatten(), other.flatten(), 0) > 0.9999
+
+
+def test_loss_falls_when_reals_score_above_fakes_and_regions_are_found():
+    regions = torch.zeros(2, 40, 40)
+    regions[:, 10:30, 10:30] = 1
+    good = torch.tensor([[-2.0, 2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, -2.0]])
+    where = torch.full((4, 8, 8), -4.0)
+    where[2:, 2:6, 2:6] = 4.0
+    right = artifact.loss_of(good, where, regions)
+    turned = artifact.loss_of(good.flip(0), where.flip(0), regions)
+    for name in ("label", "rank", "dense", "total"):
+        assert right[name] < 0.5 * turned[name]
+
+
+def test_whitening_filters_answer_to_every_detail_with_equal_strength():
+    images = np.stack([face(seed) for seed in range(40)])
+    filters = artifact.whitening_filters(images, 32)
+    assert filters.shape == (32, 3, 3, 3)
+    answers = F.conv2d(artifact.to_input(images), filters[:27], stride=2)
+    patches = answers.transpose(0, 1).flatten(1)
+    covariance = torch.cov(patches)
+    strong = covariance.diagonal() > 0.5
+    assert strong.sum() >= 20
+    off = covariance - torch.diag(covariance.diagonal())
+    assert off[strong][:, strong].abs().max() < 0.1
+
+
+def test_schedule_ends_annealed_and_starts_warm():
+    schedule = artifact.Schedule()
+    rates = [schedule.rate(p) for p in np.linspace(0, 1, 101)]
+    assert max(rates) == pytest.approx(schedule.peak_rate, rel=0.02)
+    assert rates[0] < 0.1 * schedule.peak_rate
+    assert rates[-1] < 0.01 * schedule.peak_rate
+    assert schedule.size(0) <= schedule.size(1)
+
+
+def test_split_is_the_same_every_time_and_disjoint():
+    learn, held_out = artifact.split_groups(1000)
+    assert len(held_out) == artifact_data.HELD_OUT_GROUPS
+    assert not set(learn) & set(held_out)
+    assert len(learn) + len(held_out) == 1000
+    np.testing.assert_array_equal(held_out, artifact.split_groups(1000)[1])
+
+
+@given(st.floats(0.2, 4), st.floats(-2, 2), st.integers(0, 100))
+def test_fitted_scale_recovers_the_true_one(a, b, seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0, 1, 20_000)
+    real = rng.random(20_000) < 1 / (1 + np.exp(-(a * scores + b)))
+    got = artifact_export.fit_scale(scores, real)
+    assert got == pytest.approx((a, b), abs=0.25)
+
+
+def test_folded_scale_changes_the_log_odds_as_fitted():
+    network = EfficientNetB0().eval()
+    images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = network(images)
+        network.load_state_dict(artifact_export.fold_scale(network.state_dict(), 1.7, -0.4))
+        after = network(images)
+    odds = 1.7 * (before[:, 1] - before[:, 0]) - 0.4
+    torch.testing.assert_close(after[:, 1] - after[:, 0], odds, atol=1e-4, rtol=1e-4)
+
+
+def test_average_follows_the_student():
+    student = artifact.Student()
+    average = artifact.Average(student, decay=0.9)
+    with torch.no_grad():
+        student.net._fc.bias.fill_(1.0)
+        student.net._bn0.running_mean.fill_(2.0)
+    for _ in range(80):
+        average.update(student)
+    assert average.model.net._fc.bias.mean().item() == pytest.approx(1, abs=0.05)
+    assert average.model.net._bn0.running_mean.mean().item() == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.slow
+def test_training_runs_saves_and_resumes(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(artifact, "RUN", tmp_path)
+    monkeypatch.setattr(artifact, "split_groups", lambda n: (np.array([0, 1]), np.array([2])))
+    monkeypatch.setattr(artifact, "pack", lambda *arguments: packed)
+    arguments = ["--data", "x", "--teacher", "x", "--pack", "x", "--threads", "1", "--pairs", "2"]
+    threads = torch.get_num_threads()
+    try:
+        artifact.train(artifact.parse([*arguments, "--minutes", "0.03"]))
+        saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        artifact.train(artifact.parse([*arguments, "--minutes", "0.06", "--resume"]))
+    finally:
+        torch.set_num_threads(threads)
+    resumed = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert 0 < saved["step"] < resumed["step"]
+    assert resumed["crops"] == 4 * resumed["step"]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {"auc", "paired", "loss"} <= set(lines[-1]["held_out"])
+    state = artifact_export.averaged_network(tmp_path / "checkpoint.pt")
+    EfficientNetB0().load_state_dict(state)

@@ -1,0 +1,92 @@
+"""What a request may say: everything that is allowed passes, everything else is Malformed."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.datastructures import MultiDict
+
+from service.problems import Malformed
+from service.schemas import MAX_METADATA_BYTES, form_fields, is_identifier, path_fields
+
+ALLOWED = re.compile(r"[A-Za-z0-9._-]{1,128}")
+NONE: MultiDict[str, str] = MultiDict()
+
+
+@given(st.text(max_size=140) | st.from_regex(ALLOWED, fullmatch=True))
+def test_an_identifier_is_what_the_pattern_says(text: str) -> None:
+    assert is_identifier(text) == bool(ALLOWED.fullmatch(text))
+
+
+@given(st.text(max_size=140) | st.from_regex(ALLOWED, fullmatch=True))
+def test_a_session_is_an_identifier_or_malformed(text: str) -> None:
+    if ALLOWED.fullmatch(text):
+        assert form_fields(MultiDict({"session_id": text}), NONE).session_id == text
+    else:
+        with pytest.raises(Malformed, match=r"^session_id: "):
+            form_fields(MultiDict({"session_id": text}), NONE)
+
+
+objects = st.dictionaries(
+    st.text(max_size=10),
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=10), st.lists),
+    max_size=5,
+)
+
+
+@given(objects)
+def test_metadata_is_any_json_object_that_is_small_enough(value: dict[str, Any]) -> None:
+    text = json.dumps(value)
+    if len(text) <= MAX_METADATA_BYTES:
+        assert form_fields(MultiDict({"metadata": text}), NONE).metadata == value
+
+
+@given(st.text(max_size=50))
+def test_no_text_as_metadata_breaks_anything(text: str) -> None:
+    try:
+        fields = form_fields(MultiDict({"metadata": text}), NONE)
+    except Malformed:
+        return
+    assert isinstance(fields.metadata, dict)
+
+
+def test_metadata_is_measured_in_bytes() -> None:
+    fits = json.dumps({"k": "ü" * 4000}, ensure_ascii=False)
+    large = json.dumps({"k": "ü" * 4100}, ensure_ascii=False)
+    assert len(large) < MAX_METADATA_BYTES < len(large.encode())
+    assert form_fields(MultiDict({"metadata": fits}), NONE).metadata
+    with pytest.raises(Malformed, match="at most 8192 bytes"):
+        form_fields(MultiDict({"metadata": large}), NONE)
+    body = {"video_path": "a", "metadata": json.loads(large)}
+    with pytest.raises(Malformed, match="at most 8192 bytes"):
+        path_fields(json.dumps(body).encode())
+
+
+@given(st.binary(max_size=60))
+def test_no_body_breaks_anything(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        path_fields(body)
+
+
+def test_fields_of_a_path() -> None:
+    fields = path_fields(b'{"video_path": "a/b.webm", "session_id": "s", "unknown": 1}')
+    assert (fields.video_path, fields.session_id, fields.user_consent) == ("a/b.webm", "s", None)
+
+
+def test_the_form_comes_before_the_query() -> None:
+    query = MultiDict({"partial": "true"})
+    assert form_fields(NONE, query).partial
+    assert not form_fields(MultiDict({"partial": "false"}), query).partial
+    assert not form_fields(NONE, NONE).partial
+
+
+def test_what_is_wrong_is_named_and_not_quoted() -> None:
+    with pytest.raises(Malformed) as caught:
+        form_fields(MultiDict({"session_id": "a secret", "user_consent": "hidden"}), NONE)
+    assert "session_id: " in str(caught.value)
+    assert "user_consent: " in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)

@@ -1,0 +1,149 @@
+"""Settings: one table, told in full, checked at start."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service import settings
+from service.settings import Settings, SettingsError, load
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting from the environment, no .env in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_the_example_lists_every_setting_as_it_is() -> None:
+    assert (ROOT / ".env.example").read_text() == settings.env_example()
+
+
+def test_the_docs_list_every_setting_as_it_is() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text() == settings.docs_page()
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize("page", ["env", "docs"])
+def test_the_pages_are_printed_by_a_command(page: str) -> None:
+    command = [sys.executable, "-m", "service.settings", page]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed == {"env": settings.env_example, "docs": settings.docs_page}[page]()
+
+
+def test_the_example_copied_to_env_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text((ROOT / ".env.example").read_text())
+    assert load() == Settings.model_construct()
+
+
+def test_the_environment_comes_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("PORT=6000\nMAX_FRAMES=5\n")
+    monkeypatch.setenv("PORT", "7000")
+    read = load()
+    assert (read.port, read.max_frames) == (7000, 5)
+
+
+def test_defaults_are_those_of_the_issue() -> None:
+    read = load()
+    assert read.bind == "127.0.0.1:5000"
+    assert read.max_video_bytes == 10 * 1024 * 1024
+    assert read.processing_timeout_seconds == 30
+    assert (read.syncnet_weight, read.efficientnet_weight) == (0.4, 0.6)
+    assert (read.model_profile, read.device, read.precision) == ("auto", "auto", "auto")
+    assert read.video_root is None
+    assert read.cors_origins == ()
+    assert not read.preload_models
+
+
+def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "https://a.example, http://localhost:3000 ,")
+    assert load().cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_weights_files_are_passed_on_by_their_registry_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from syncnet_python import weights
+
+    for name in ("S3FD_MODEL_PATH", "SYNCNET_MODEL_PATH", "EFFICIENTNET_MODEL_PATH"):
+        monkeypatch.setenv(name, f"/weights/{name}")
+    paths = load().weights_paths
+    assert paths["syncnet_v2"] == Path("/weights/SYNCNET_MODEL_PATH")
+    assert len(paths) == 3
+    assert set(paths) <= set(weights.registry())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("WEB_THREADS", "1"),
+        ("MAX_VIDEO_SIZE_MB", "0"),
+        ("MAX_VIDEO_SIZE_MB", "-1"),
+        ("MAX_VIDEO_SIZE_MB", "inf"),
+        ("MAX_DURATION_SECONDS", "nan"),
+        ("PROCESSING_TIMEOUT_SECONDS", "soon"),
+        ("MODEL_PROFILE", "best"),
+        ("DEVICE", "tpu"),
+        ("PRECISION", "bfloat16"),
+        ("PRELOAD_MODELS", "perhaps"),
+        ("VIDEO_ROOT", "/no/such/folder"),
+        ("TEMP_DIR", "/no/such/folder"),
+        ("TEMP_DIR", "/proc"),
+        ("SYNCNET_WEIGHT", "1.5"),
+        ("CORS_ORIGINS", "example.org"),
+        ("CORS_ORIGINS", "https://"),
+        ("CORS_ORIGINS", "https://a.example/"),
+        ("CORS_ORIGINS", "https://*.example.org"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_bad_value_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    if (name, value) == ("TEMP_DIR", "/proc"):
+        monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"settings: {name}={value}: ")
+
+
+def test_every_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("DEVICE", "y")
+    with pytest.raises(SettingsError, match=r"PORT=x: .*; DEVICE=y: "):
+        load()
+
+
+def test_the_shares_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCNET_WEIGHT", "0.5")
+    with pytest.raises(
+        SettingsError, match=r"^settings: SYNCNET_WEIGHT and .* add up to 1.1, not 1$"
+    ):
+        load()
+    monkeypatch.setenv("EFFICIENTNET_WEIGHT", "0.5")
+    assert load().syncnet_weight == 0.5
+
+
+def test_an_ipv6_address_is_bound_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOST", "::1")
+    assert load().bind == "[::1]:5000"
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().port = 1
