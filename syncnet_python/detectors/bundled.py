@@ -30,7 +30,7 @@ class BundledFaceDetector:
         self,
         state: Mapping[str, Tensor],
         *,
-        min_confidence: float = 0.5,
+        min_confidence: float = 0.6,
         max_overlap: float = 0.3,
         batch_size: int = 32,
     ) -> None:
