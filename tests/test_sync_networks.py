@@ -1,0 +1,78 @@
+"""The contract of `pipeline.SyncNetwork`, held against both implementations.
+
+SyncNet v2 runs on deterministic stand-in weights; what it computes with them is held to the
+reference in test_embedding.py. Here it is the form of the answer that counts.
+"""
+
+import numpy as np
+import parity
+import pytest
+
+from evaluation.samples import talking_clip
+from syncnet_python import media, weights
+from syncnet_python.landmarks import Landmarker
+from syncnet_python.pipeline import SyncNetwork
+from syncnet_python.results import SAMPLES_PER_FRAME, ModelInfo
+from syncnet_python.sync_networks import FcnSyncNet, SyncNetV2
+from syncnet_python.tracking import Track
+
+WINDOWS_LOST = {"syncnet_v2": 4, "syncnet_fcn": 0}
+
+
+@pytest.fixture(scope="module", params=WINDOWS_LOST)
+def network(request: pytest.FixtureRequest) -> SyncNetwork:
+    if request.param == "syncnet_v2":
+        info = ModelInfo("syncnet_v2", "2", "published", "0" * 64)
+        return SyncNetV2(parity.syncnet_state(), info, "cpu", "float32")
+    state, info = weights.load("syncnet_fcn")
+    return FcnSyncNet(state, info, Landmarker(weights.load("face_landmarks")[0]))
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> media.Recording:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    talking_clip(path, container="mp4-h264-aac", seconds=1.4, size=(320, 240))
+    return media.read(path)
+
+
+def track_of(first: int, last: int) -> Track:
+    frames = np.arange(first, last + 1)
+    return Track(frames, np.tile([110.0, 60.0, 210.0, 180.0], (len(frames), 1)))
+
+
+def sound_of(recording: media.Recording, track: Track) -> np.ndarray:
+    first, end = int(track.frames[0]), int(track.frames[-1]) + 1
+    return recording.audio[first * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
+
+
+def test_a_table_has_a_row_a_window_and_a_column_an_offset(
+    network: SyncNetwork, recording: media.Recording
+) -> None:
+    track = track_of(3, 32)
+    table = network.distances(recording.frames, sound_of(recording, track), track)
+    assert table.shape == (30 - WINDOWS_LOST[network.info.name], 31)
+    assert table.dtype == np.float32
+    assert np.isfinite(table[:, 15]).all()
+    assert (table[:, 15] > 0).all()
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_a_track_without_sound_or_too_short_for_a_window_has_no_rows(
+    network: SyncNetwork, recording: media.Recording, frames: int
+) -> None:
+    track = track_of(0, frames - 1)
+    assert network.distances(recording.frames, recording.audio[:0], track).shape == (0, 31)
+    if frames <= WINDOWS_LOST[network.info.name]:
+        sound = sound_of(recording, track)
+        assert network.distances(recording.frames, sound, track).shape == (0, 31)
+
+
+def test_networks_say_who_they_are(network: SyncNetwork) -> None:
+    assert network.protocol
+    assert network.info.name in weights.registry()
+    low, high = network.scale.confidence_levels
+    assert low < high
+
+
+def test_protocols_are_never_confused() -> None:
+    assert FcnSyncNet.protocol != SyncNetV2.protocol
