@@ -45,10 +45,9 @@ bench: $(VENV)/.ready-dev
 DATA ?= ../shared/data
 TEACHER ?= training/runs/teacher
 figures: $(VENV)/.ready-dev
-	mkdir -p models/figures
-	$(BIN)/python -m evaluation.faces --data $(DATA) --teacher $(TEACHER) --json models/figures/faces.json
-	$(BIN)/python -m evaluation.sync --data $(DATA)/sync_val --json models/figures/syncnet_fcn.json
-	$(BIN)/python -m evaluation.artifact --data $(DATA) --json models/figures/efficientnet_b0.json
+	$(BIN)/python -m evaluation.faces --data $(DATA) --teacher $(TEACHER) --json models/faces.figures.json
+	$(BIN)/python -m evaluation.sync --data $(DATA)/sync_val --json models/syncnet_fcn.figures.json
+	$(BIN)/python -m evaluation.artifact --data $(DATA) --json models/efficientnet_b0.figures.json
 	$(BIN)/python -m evaluation.readme
 
 models: $(VENV)/.ready

@@ -5,7 +5,7 @@ Exit status: 0 everything done, 1 some inputs failed, 2 the command or a setting
 
 import json
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -243,16 +243,19 @@ def _report(
         raise typer.Exit(FAILED)
 
 
-def verdict_table(verdicts: Iterable[tuple[Path, Verdict]]) -> Table:
+def verdict_table(verdicts: Collection[tuple[Path, Verdict]]) -> Table:
     """One row a file: what it comes to, and what each part says."""
-    table = Table("file", "score", "risk", "decision", "lips and voice", "face", "notes", box=None)
+    table = Table(box=None)
+    for title in ("file", "score", "risk", "decision", "lips and voice", "face", "notes"):
+        table.add_column(title, overflow="fold")
+    distinct = len({path.name for path, _ in verdicts}) == len(verdicts)
     for path, verdict in verdicts:
         sync, face = verdict.syncnet, verdict.efficientnet
         notes = [f"{part.part} missing: {part.message}" for part in verdict.missing]
         if verdict.inconclusive:
             notes.insert(0, "inconclusive")
         table.add_row(
-            escape(str(path)),
+            escape(path.name if distinct else str(path)),
             "-" if verdict.combined_score is None else f"{verdict.combined_score:.2f}",
             verdict.risk_level or "-",
             verdict.decision,
