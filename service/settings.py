@@ -139,7 +139,9 @@ class Settings(BaseSettings):
         default=False, description="Load the networks at start instead of at the first request."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the networks run; auto takes a GPU where there is one."
+        default="auto",
+        description="Where the larger networks run (S3FD, SyncNet v2, the classifier); auto takes "
+        "a GPU where there is one. The small bundled ones stay on the processor.",
     )
     precision: Literal["auto", "float32"] = Field(
         default="auto",
