@@ -187,16 +187,15 @@ def demo(
 ) -> None:
     """Write two small clips, one in sync and one dubbed with another voice, and score both."""
     try:
-        from evaluation.samples import talking_clip
+        from evaluation.samples import DEMO, talking_clip
     except ModuleNotFoundError as error:
         err.print(f"The sample clips need {error.name}: pip install -r requirements-dev.txt")
         raise typer.Exit(UNUSABLE) from error
     output_dir.mkdir(parents=True, exist_ok=True)
-    clips = {"in_sync.webm": False, "dubbed.webm": True}
     with err.status("Writing two clips"):
-        for name, dubbed in clips.items():
-            talking_clip(output_dir / name, dubbed=dubbed, seed=1)
-    files = [output_dir / name for name in clips]
+        for name, fields in DEMO.items():
+            talking_clip(output_dir / name, **fields)
+    files = [output_dir / name for name in DEMO]
     _report(_score_each(files, _settings(), partial=False), as_json=False, verbose=ctx.obj)
 
 
@@ -256,7 +255,7 @@ def verdict_table(verdicts: Collection[tuple[Path, Verdict]]) -> Table:
             notes.insert(0, "inconclusive")
         table.add_row(
             escape(path.name if distinct else str(path)),
-            "-" if verdict.combined_score is None else f"{verdict.combined_score:.2f}",
+            "-" if verdict.combined_score is None else f"{verdict.combined_score:.3f}",
             verdict.risk_level or "-",
             verdict.decision,
             f"{sync.score:.2f}, offset {sync.offset_frames:+d} frames ({sync.lag_ms:+d} ms), "

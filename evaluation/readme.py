@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evaluation.samples import BROWSER, talking_clip
+from evaluation.samples import DEMO, talking_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -42,14 +42,14 @@ def replaced(text: str, name: str, content: str) -> str:
 
 
 def request_and_answer() -> str:
-    """A browser's recording of the talking portrait, scored by the service."""
+    """What the service answers about the first clip of `make demo`."""
     from app import close, create_app
 
     app = create_app()
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "in_sync.webm"
-            talking_clip(path, **BROWSER)
+            talking_clip(path, **DEMO[path.name])
             with path.open("rb") as video:
                 answer = app.test_client().post("/score", data={"video": (video, path.name)})
     finally:

@@ -103,6 +103,12 @@ BROWSER: dict[str, Any] = {
 }
 """Fields of a clip as a browser's MediaRecorder writes it."""
 
+DEMO: dict[str, dict[str, Any]] = {
+    "in_sync.webm": {**BROWSER, "seed": 1},
+    "dubbed.webm": {**BROWSER, "seed": 1, "dubbed": True},
+}
+"""The clips of `make demo`, by file name."""
+
 
 def talking_clip(path: Path | str, **fields: Any) -> ClipSpec:
     """Record `ClipSpec(**fields)` to `path` and return the spec. ValueError: contradictory
