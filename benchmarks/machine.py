@@ -26,8 +26,9 @@ def peak_mb(pid: int) -> float:
 
 def children(pid: int) -> list[int]:
     """Direct and further children of a process (Linux)."""
-    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    direct = [int(child) for child in listing]
+    # Each thread of a process lists the children it started itself.
+    listings = Path(f"/proc/{pid}/task").glob("*/children")
+    direct = [int(child) for listing in listings for child in listing.read_text().split()]
     return direct + [grandchild for child in direct for grandchild in children(child)]
 
 

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from syncnet_python.networks.efficientnet import EfficientNetB0
-from training import artifact, artifact_data, artifact_export, depthwise, self_blended
-from training.artifact_data import MASK_SIDE, REAL, SIDE, Alteration, PairSampler, Recipe
+from training import (
+    artifact,
+    artifact_data,
+    artifact_export,
+    artifact_hints,
+    artifact_student,
+    depthwise,
+    self_blended,
+)
+from training.artifact_data import FAKE, MASK_SIDE, REAL, SIDE, Alteration, PairSampler, Recipe
 
 
 def face(seed: int = 0) -> np.ndarray:
@@ -64,7 +72,7 @@ def test_pairs_of_other_frames_count_as_forged_in_the_whole_face():
 def test_both_members_of_a_pair_are_altered_alike(packed):
     sampler = PairSampler(packed, np.arange(3), Recipe(mixed=0, self_blended=0), 0)
     for _ in range(20):
-        images, regions = sampler.batch(2, 96)
+        images, regions, _ = sampler.batch(2, 96)
         difference = np.abs(images[:2].astype(int) - images[2:]).mean(axis=3)
         inside = np.stack([cv2.resize(region, (96, 96)) for region in regions])
         outside = difference[inside < 0.01]
@@ -126,29 +134,66 @@ def test_quick_depthwise_gradients_are_the_true_ones(kernel, stride, side):
         assert F.cosine_similarity(one.float().flatten(), other.flatten(), 0) > 0.9999
 
 
-def test_loss_falls_when_reals_score_above_fakes_and_regions_are_found():
-    regions = torch.zeros(2, 40, 40)
+def batch(opinions: list[float]) -> artifact.Batch:
+    """Two pairs of which the forgeries' middles are forged."""
+    regions = torch.zeros(2, MASK_SIDE, MASK_SIDE)
     regions[:, 10:30, 10:30] = 1
+    energies = torch.randn(4, 93, 8, 8, generator=torch.Generator().manual_seed(0))
+    return artifact.Batch(torch.zeros(4, 3, 128, 128), regions, torch.tensor(opinions), energies)
+
+
+def test_loss_falls_when_reals_score_above_fakes_and_regions_are_found():
+    asked = batch([np.nan] * 4)
     good = torch.tensor([[-2.0, 2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, -2.0]])
     where = torch.full((4, 8, 8), -4.0)
     where[2:, 2:6, 2:6] = 4.0
-    right = artifact.loss_of(good, where, regions)
-    turned = artifact.loss_of(good.flip(0), where.flip(0), regions)
-    for name in ("label", "rank", "dense", "total"):
+    right = artifact.loss_of(good, where, asked.energies, asked)
+    turned = artifact.loss_of(good.flip(0), where.flip(0), asked.energies.flip(0), asked)
+    assert right["bands"] == 0
+    for name in ("label", "rank", "dense", "bands", "total"):
         assert right[name] < 0.5 * turned[name]
+
+
+def test_the_teacher_s_opinion_is_half_of_the_label():
+    asked = batch([0.0, np.nan, 0.0, np.nan])
+    log_odds = torch.tensor([0.0, 0.0, 0.0, 0.0], requires_grad=True)
+    logits = torch.stack([torch.zeros(4), log_odds], dim=1)
+    where = torch.zeros(4, 8, 8)
+    artifact.loss_of(logits, where, asked.energies, asked)["label"].backward()
+    share = 0.5 - log_odds.grad * 4
+    torch.testing.assert_close(share, 1 - torch.tensor([0.265, 0.03, 0.735, 0.97]))
 
 
 def test_whitening_filters_answer_to_every_detail_with_equal_strength():
     images = np.stack([face(seed) for seed in range(40)])
-    filters = artifact.whitening_filters(images, 32)
+    filters = artifact_student.whitening_filters(images, 32)
     assert filters.shape == (32, 3, 3, 3)
-    answers = F.conv2d(artifact.to_input(images), filters[:27], stride=2)
+    answers = F.conv2d(artifact_student.to_input(images), filters[:27], stride=2)
     patches = answers.transpose(0, 1).flatten(1)
     covariance = torch.cov(patches)
     strong = covariance.diagonal() > 0.5
     assert strong.sum() >= 20
     off = covariance - torch.diag(covariance.diagonal())
     assert off[strong][:, strong].abs().max() < 0.1
+
+
+def test_settled_batch_norms_judge_every_face_alone():
+    torch.manual_seed(0)
+    student = artifact_student.Student()
+    images = np.stack([cv2.resize(face(seed), (64, 64)) for seed in range(60)])
+    artifact_student.settle_batch_norms(student, images)
+    student.net._dropout.p = 0.0
+    inputs = artifact_student.to_input(images[:4])
+    with torch.no_grad():
+        artifact_student.learning_mode(student, settled=False)
+        assert student.net._bn1.training
+        artifact_student.learning_mode(student, settled=True)
+        assert student.training
+        together, alone = student(inputs)[0], student(inputs[:1])[0]
+        torch.testing.assert_close(together[:1], alone, atol=1e-2, rtol=1e-2)
+        before = student.net._bn1.running_mean.clone()
+        student(inputs)
+    assert torch.equal(before, student.net._bn1.running_mean)
 
 
 def test_schedule_ends_annealed_and_starts_warm():
@@ -189,8 +234,8 @@ def test_folded_scale_changes_the_log_odds_as_fitted():
 
 
 def test_average_follows_the_student():
-    student = artifact.Student()
-    average = artifact.Average(student, decay=0.9)
+    student = artifact_student.Student()
+    average = artifact_student.Average(student, decay=0.9)
     with torch.no_grad():
         student.net._fc.bias.fill_(1.0)
         student.net._bn0.running_mean.fill_(2.0)
@@ -205,6 +250,8 @@ def test_training_runs_saves_and_resumes(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(artifact, "RUN", tmp_path)
     monkeypatch.setattr(artifact, "split_groups", lambda n: (np.array([0, 1]), np.array([2])))
     monkeypatch.setattr(artifact, "pack", lambda *arguments: packed)
+    opinions = np.zeros((3, 2), np.float32)
+    monkeypatch.setattr(artifact, "read_opinions", lambda *arguments: opinions)
     arguments = ["--data", "x", "--teacher", "x", "--pack", "x", "--threads", "1", "--pairs", "2"]
     threads = torch.get_num_threads()
     try:
@@ -220,3 +267,43 @@ def test_training_runs_saves_and_resumes(packed, tmp_path, monkeypatch):
     assert {"auc", "paired", "loss"} <= set(lines[-1]["held_out"])
     state = artifact_export.averaged_network(tmp_path / "checkpoint.pt")
     EfficientNetB0().load_state_dict(state)
+
+
+def test_band_filters_are_orthonormal_and_blind_to_brightness():
+    filters = artifact_hints.band_filters().flatten(1)
+    torch.testing.assert_close(filters @ filters.T, torch.eye(15))
+    torch.testing.assert_close(filters.sum(1), torch.zeros(15), atol=1e-5, rtol=0)
+
+
+def test_energies_show_where_a_picture_is_soft():
+    sharp = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    soft = sharp.copy()
+    soft[:, :48] = cv2.GaussianBlur(sharp, (0, 0), 2)[:, :48]
+    maps = artifact_hints.energies(np.stack([sharp, soft]), 6)
+    assert maps.shape == (2, artifact_hints.NUM_ENERGIES, 6, 6)
+    change = (maps[0] - maps[1])[14]  # the finest band of brightness
+    assert change[:, :2].min() > 2
+    assert change[:, 4:].abs().max() < 0.01
+
+
+def test_teacher_tells_soft_faces_without_having_seen_the_pair():
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 256, (40, SIDE, SIDE, 3), dtype=np.uint8)
+    fake = np.stack([cv2.GaussianBlur(image, (0, 0), 1) for image in real])
+    learn = np.arange(30)
+    opinions = artifact_hints.teacher_opinions(np.stack([real, fake], axis=1), learn)
+    assert (opinions[learn, REAL] > 0).all()
+    assert (opinions[learn, FAKE] < 0).all()
+    assert np.isnan(opinions[30:]).all()
+
+
+def test_sampler_gives_the_teacher_s_opinion_on_what_the_teacher_saw(packed):
+    opinions = np.array([[1, -1], [2, -2], [3, -3]], np.float32)
+    plain = PairSampler(packed, np.arange(3), Recipe(0, 0, 0), 0, None, opinions)
+    _, _, given = plain.batch(3, 80)
+    assert sorted(given[:3].tolist()) == [1, 2, 3]
+    np.testing.assert_array_equal(given[:3], -given[3:])
+    blended = PairSampler(packed, np.arange(3), Recipe(0, 1, 0), 0, None, opinions)
+    _, _, given = blended.batch(3, 80)
+    assert sorted(given[:3].tolist()) == [1, 2, 3]
+    assert np.isnan(given[3:]).all()

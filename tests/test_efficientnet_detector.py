@@ -2,6 +2,7 @@ import functools
 import hashlib
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from syncnet_python.errors import WeightsCorrupt, WeightsMissing
 from syncnet_python.networks import efficientnet
 from syncnet_python.weights import WeightsEntry
 
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 
 
@@ -279,3 +281,26 @@ def test_aggregate_needs_scores_and_their_times():
         aggregate([], [])
     with pytest.raises(ValueError, match="1 scores, 2 times"):
         aggregate([0.5], [0.0, 1.0])
+
+
+def test_bundled_weights_answer_a_probability():
+    classifier = EfficientNetDetector(device="cpu")
+    scores = classifier.predict_frames([picture(seed, 224, 224) for seed in range(4)])
+    assert all(0 < score < 1 for score in scores)
+    assert classifier.info.name == "efficientnet_b0"
+    assert weights.entry("efficientnet_b0").classes == ("fake", "real")
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_bundled_weights_tell_face_swaps_better_than_chance():
+    folder = SHARED / "data" / "artifact_val"
+    if not folder.is_dir():
+        pytest.skip("needs the checking media beside the checkout")
+    scores = {}
+    classifier = EfficientNetDetector(device="cpu")
+    for label in ("real", "fake"):
+        files = sorted(folder.glob(f"dfdc_{label}_*.jpg"))[:120]
+        scores[label] = np.array(classifier.predict_frames([cv2.imread(str(f)) for f in files]))
+    wins = (scores["real"][:, None] > scores["fake"][None]).mean()
+    assert wins > 0.65

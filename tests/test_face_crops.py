@@ -83,7 +83,7 @@ def test_moving_frame_and_box_together_changes_nothing():
     box = np.array([40, 50, 120, 130.0])
     moved = np.roll(frame, (11, 7), (0, 1))
     crop = face_crop(frame, box, 64)
-    np.testing.assert_array_equal(crop, face_crop(moved, box + [7, 11, 7, 11], 64))
+    np.testing.assert_array_equal(crop, face_crop(moved, np.add(box, [7, 11, 7, 11]), 64))
 
 
 def test_shrinking_averages_instead_of_skipping():

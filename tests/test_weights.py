@@ -87,7 +87,7 @@ def test_a_truncated_file_is_refused_by_its_size(tmp_path: Path) -> None:
 def test_a_git_blob_id_verifies_a_file_without_a_published_sha256(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"hello\n")
-    row = replace(PUBLISHED[0], size=None, sha256=None)
+    row = replace(PUBLISHED[0], size=None, sha256=None, git_blob=None)
     # `printf 'hello\n' | git hash-object --stdin`
     weights.verify_file(path, replace(row, git_blob="ce013625030ba8dba906f756967f9e9ca394464a"))
     with pytest.raises(WeightsCorrupt):
