@@ -8,6 +8,7 @@ Figures are read from models/*.figures.json and benchmarks/results.json, which t
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,9 +55,9 @@ def request_and_answer() -> str:
                 answer = app.test_client().post("/score", data={"video": (video, path.name)})
     finally:
         close(app)
-    body = json.dumps(shortened(answer.get_json()), indent=2, ensure_ascii=False)
+    body = inline_lists(json.dumps(shortened(answer.get_json()), indent=2, ensure_ascii=False))
     return (
-        "    curl -F video=@demo/in_sync.webm http://localhost:5000/score\n\n"
+        "```sh\ncurl -F video=@demo/in_sync.webm http://localhost:5000/score\n```\n\n"
         f"<details open><summary>The answer (long lists shortened)</summary>\n\n"
         f"```json\n{body}\n```\n\n</details>"
     )
@@ -67,9 +68,16 @@ def shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: shortened(item) for key, item in value.items()}
     if isinstance(value, list):
-        kept = [shortened(item) for item in value[:LONGEST_LIST]]
-        return kept + ([f"… {len(value)} in all"] if len(value) > LONGEST_LIST else [])
+        numbers = all(isinstance(item, int | float) for item in value)
+        if numbers and len(value) > LONGEST_LIST:
+            return [*shortened(value[:LONGEST_LIST]), f"… {len(value)} in all"]
+        return [shortened(item) for item in value]
     return round(value, 4) if isinstance(value, float) else value
+
+
+def inline_lists(text: str) -> str:
+    """Indented JSON with every list of plain values on one line."""
+    return re.sub(r"\[[^][{}]+\]", lambda found: "[" + " ".join(found[0][1:-1].split()) + "]", text)
 
 
 def table() -> str:
@@ -86,7 +94,10 @@ def sync_rows() -> Iterator[tuple[str, str]]:
         "Sync: offset of whole clips within ±1 frame, as the corpora state",
         percent(whole["right as stated"]),
     )
-    yield "… with three clips counted as late as they are (see the card)", percent(whole["right"])
+    yield (
+        "… with three clips counted as late as their lips show (see the card)",
+        percent(whole["right"]),
+    )
     shifted = figures["shifted sound"]["recovered"]
     yield "Sync: sound shifted by ±3, ±7, ±12 frames, found within ±1", percent(shifted)
     higher = figures["own against other"]["higher"]
@@ -107,7 +118,10 @@ def face_rows() -> Iterator[tuple[str, str]]:
     figures = read(MODELS / "faces.figures.json").get("summary", {})
     if figures:
         yield "Faces: frames where the face is found", f"{100 * figures['matched_share']:.1f}%"
-        yield "Lip points: distance to the teacher's", f"{100 * figures['lip_error']:.1f}% of eyes'"
+        yield (
+            "Lip points: distance to the teacher's",
+            f"{100 * figures['lip_error']:.1f}% of the eye distance",
+        )
 
 
 def speed_rows() -> Iterator[tuple[str, str]]:
@@ -120,6 +134,16 @@ def speed_rows() -> Iterator[tuple[str, str]]:
     if "syncnet_example" in service:
         yield "SyncNet's 12.7 s example, warm", f"{service['syncnet_example']['median_s']:.2f} s"
     yield "First request, networks loaded", f"{service['first_request_s']:.2f} s"
+    per_window = figures["embedding"]["ms_per_window"]
+    yield (
+        "SyncNet v2 embedding, a window: the reference's way; ours in float32; ours in bf16",
+        (
+            " ms; ".join(
+                f"{per_window[way]['median']:.1f}" for way in ("reference", "float32", "auto")
+            )
+            + " ms"
+        ),
+    )
     yield "Largest process", f"{service['peak_memory_mb']['largest']:.0f} MB"
 
 
