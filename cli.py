@@ -28,6 +28,7 @@ from service.settings import Settings, SettingsError
 from service.settings import load as load_settings
 from syncnet_python import fetching, weights
 from syncnet_python.errors import AnalysisFailed, SyncNetError, WeightsMissing
+from syncnet_python.profiles import PUBLISHED
 from syncnet_python.results import Verdict
 
 FAILED, UNUSABLE = 1, 2
@@ -107,7 +108,7 @@ def list_models(models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
 
 @models.command("fetch")
 def fetch_models(ctx: typer.Context, names: Names = None, models_dir: ModelsDir = None) -> None:
-    """Download published weights: all that are not here, or those named."""
+    """Download published weights: all that the published profile takes, or those named."""
     settings = _settings(models_dir=models_dir)
     folder = settings.models_dir or weights.BUNDLED_DIR
     rows = _named(names) if names else _missing(settings)
@@ -312,8 +313,9 @@ def _named(names: list[str]) -> list[weights.WeightsEntry]:
 
 
 def _missing(settings: Settings) -> list[weights.WeightsEntry]:
-    rows = weights.registry().values()
-    return [row for row in rows if row.url and _locate(row.name, settings) is None]
+    """What the published profile uses and is not here."""
+    names = dict.fromkeys((*PUBLISHED.for_sync, PUBLISHED.classifier))
+    return [weights.entry(name) for name in names if _locate(name, settings) is None]
 
 
 def _download_bars() -> Progress:

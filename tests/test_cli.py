@@ -17,6 +17,7 @@ from evaluation.samples import talking_clip
 from service.settings import Settings
 from syncnet_python import weights
 from syncnet_python.errors import NoFace
+from syncnet_python.profiles import Choice
 from syncnet_python.results import (
     ArtifactResult,
     Missing,
@@ -45,13 +46,14 @@ def only_default_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def registered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[Behaviour, dict[str, weights.WeightsEntry]]]:
-    """A registry of two published files, which a server on loopback has."""
+    """A registry of two published files, which make up a profile and a server on loopback has."""
     with serve() as (behaviour, url):
         table = {
             "first": entry(url, name="first", filename="first.pth"),
             "second": entry(url, name="second", filename="second.pth"),
         }
         monkeypatch.setattr(weights, "registry", lambda: table)
+        monkeypatch.setattr(cli, "PUBLISHED", Choice("first", "second", "second"))
         yield behaviour, table
 
 

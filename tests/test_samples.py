@@ -178,6 +178,7 @@ def test_containers_carry_what_they_claim(name: Any, tmp_path: Path) -> None:
     assert sound.size == pytest.approx(32_000, abs=1600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("container", "rate", "channels", "fps"),
     [
@@ -248,6 +249,7 @@ def test_rotation_is_metadata(rotation: int, tmp_path: Path) -> None:
     assert np.abs(shown - upright).mean() < 6, "turned as its metadata says, it stands upright"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [-7, 0, 5])
 def test_offset_of_a_file_is_the_one_asked_for(offset: int, tmp_path: Path) -> None:
     path = tmp_path / "clip.webm"

@@ -469,6 +469,7 @@ def test_the_log_has_one_line_for_each_request_and_nothing_private(server: Serve
 # A life of a server
 
 
+@pytest.mark.slow
 def test_the_deadline_is_enforced(tmp_path: Path) -> None:
     marker = tmp_path / "held"
     with Server(tmp_path, APPLICATION, PROCESSING_TIMEOUT_SECONDS=4) as server:
