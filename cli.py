@@ -113,7 +113,7 @@ def fetch_models(ctx: typer.Context, names: Names = None, models_dir: ModelsDir 
     folder = settings.models_dir or weights.BUNDLED_DIR
     rows = _named(names) if names else _missing(settings)
     if not rows:
-        err.print("All published weights are here.")
+        err.print("All that the published profile takes are here.")
     failures = 0
     with _download_bars() as bars:
         for row in rows:

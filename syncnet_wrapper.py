@@ -120,7 +120,8 @@ class SyncNetWrapper:
             network = evidence.attempt("syncnet", self.networks.sync)
             if classifier and not evidence.attempt("efficientnet", classifier.load):
                 classifier = None
-        evidence.models |= self.networks.info()
+        loaded = self.networks.info()
+        evidence.models |= {n: loaded[n] for n in self.networks.choice.for_sync if n in loaded}
         if classifier and classifier.info:
             evidence.models[classifier.info.name] = classifier.info
         if network is None and classifier is None:
@@ -146,7 +147,9 @@ class SyncNetWrapper:
                 chosen = tracks[[track.chosen for track in evidence.sync.tracks].index(True)]
 
         crops = self._extractor.face_crops(recording.frames, chosen)
-        evidence.quality = quality.measure(crops.images, chosen.boxes, recording.audio)
+        evidence.quality = quality.measure(
+            crops.images, chosen.boxes / recording.scale, recording.audio
+        )
         if classifier is None:
             return
         if on_partial and evidence.sync:
@@ -190,7 +193,8 @@ class _Evidence:
             if isinstance(error, RecordingError) and not self.partial:
                 raise
             self.errors.append(error)
-            self.missing.append(_missing(part, error))
+            if part not in {missing.part for missing in self.missing}:
+                self.missing.append(_missing(part, error))
             return None
 
     def verdict(self, *also_missing: Missing) -> Verdict:
@@ -208,7 +212,7 @@ class _Evidence:
         return Verdict(
             **asdict(fused),
             missing=missing,
-            weights=self.weights,
+            weights=self._shares(),
             syncnet=self.sync,
             efficientnet=self.artifact,
             quality=self.quality,
@@ -217,6 +221,13 @@ class _Evidence:
             timings_ms=dict(self.timings_ms),
             reference=self.reference,
         )
+
+    def _shares(self) -> dict[str, float]:
+        """What each part counts for in the combined score; a part that is missing, nothing."""
+        there = {"syncnet": self.sync is not None, "efficientnet": self.artifact is not None}
+        counted = {name: weight * there[name] for name, weight in self.weights.items()}
+        total = sum(counted.values())
+        return {name: weight / total for name, weight in counted.items()} if total else counted
 
 
 def _missing(part: Part, error: SyncNetError) -> Missing:

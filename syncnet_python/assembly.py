@@ -11,6 +11,7 @@ from syncnet_python import weights
 from syncnet_python.detectors import FaceDetector
 from syncnet_python.detectors.bundled import BundledFaceDetector
 from syncnet_python.detectors.s3fd import S3FDDetector
+from syncnet_python.errors import ModelError
 from syncnet_python.landmarks import Landmarker
 from syncnet_python.networks.precision import Precision
 from syncnet_python.pipeline import SyncNetwork
@@ -68,7 +69,9 @@ class Networks:
 
 
 def resolve_device(device: Device) -> str:
-    """The device to use: with "auto", CUDA where there is one."""
+    """The device to use: with "auto", CUDA where there is one. Raises ModelError."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("DEVICE is cuda, but there is none here: set it to auto or cpu")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device

@@ -34,6 +34,10 @@ from syncnet_python.results import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, V
 _GAP_S = 0.05
 _EPSILON_S = 1e-6
 
+_TS_PACKET = 188  # bytes; each begins with 0x47
+_LONGEST_LAST_S = 1.0  # that a frame counts when none comes after it
+_KEPT_FORMATS = {"yuv420p", "yuvj420p", "nv12"}  # 1.5 bytes a pixel
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -50,7 +54,7 @@ class Limits:
 
 
 class Frames(Sequence[NDArray[np.uint8]]):
-    """Frames at 25 a second, kept as decoded (1.5 bytes a pixel) and converted when asked for."""
+    """Frames at 25 a second, kept at 1.5 bytes a pixel and converted when asked for."""
 
     def __init__(self, frames: Sequence[VideoFrame]) -> None:
         self._frames = frames
@@ -81,13 +85,15 @@ class Recording:
     """Picture and sound that start at the same instant.
 
     audio: (samples,) int16 mono at 16 kHz, empty where the file has none; times: (len(frames),)
-    float64, presentation time of every frame in seconds of the file's own clock.
+    float64, presentation time of every frame in seconds of the file's own clock; scale: pixels of
+    `frames` to one of the recording, along a side, 1 unless large frames were scaled down.
     """
 
     frames: Frames
     audio: NDArray[np.int16]
     times: NDArray[np.float64]
     info: VideoInfo
+    scale: float = 1.0
 
 
 def demuxer_of(path: Path) -> str:
@@ -98,7 +104,7 @@ def demuxer_of(path: Path) -> str:
     Raises NotAVideo.
     """
     with path.open("rb") as file:
-        head = file.read(12)
+        head = file.read(_TS_PACKET + 1)
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "matroska"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
@@ -109,7 +115,7 @@ def demuxer_of(path: Path) -> str:
         return "mpeg"
     if head.startswith(b"\x00\x00\x01\xb3"):
         return "mpegvideo"
-    if head.startswith(b"\x47"):
+    if head[::_TS_PACKET] == b"\x47\x47":
         return "mpegts"
     raise NotAVideo("the file is not a video recording that this service reads")
 
@@ -126,7 +132,10 @@ def read(path: Path, limits: Limits | None = None, *, needs_audio: bool = True) 
     demuxer = demuxer_of(path)
     try:
         with av.open(
-            str(path.resolve()), format=demuxer, options={"protocol_whitelist": "file"}
+            str(path.resolve()),
+            format=demuxer,
+            options={"protocol_whitelist": "file"},
+            metadata_errors="replace",  # titles in any old encoding are no reason to refuse
         ) as container:
             return _decode(container, limits, needs_audio)
     except av.error.FFmpegError as error:
@@ -140,6 +149,8 @@ def _decode(container: InputContainer, limits: Limits, needs_audio: bool) -> Rec
     if needs_audio and not container.streams.audio:
         raise NoAudio("the recording has no sound")
     video = pictures[0]
+    if video.codec_context is None:
+        raise Undecodable("the picture's codec is not known here")
     if video.codec_context.width * video.codec_context.height > limits.frame_pixels:
         raise TooLargeFrame(_too_large(video.codec_context.width, video.codec_context.height))
     video.thread_type = "AUTO"
@@ -195,6 +206,7 @@ class _FrameClock:
         self.shape = (0, 0)
         self._limits = limits
         self._last: tuple[float, VideoFrame] | None = None
+        self._kept_size: tuple[int, int] | None = None
 
     def add(self, frame: VideoFrame) -> None:
         if frame.width * frame.height > self._limits.frame_pixels:
@@ -221,9 +233,17 @@ class _FrameClock:
             self._emit(self._last[1], until=self.end - _EPSILON_S)
 
     @property
+    def scale(self) -> float:
+        """Pixels of a kept frame to one of the recording, along a side."""
+        frame = self.frames[0]
+        upright = frame.rotation % 180 == 0
+        return (frame.width if upright else frame.height) / self.shape[0]
+
+    @property
     def end(self) -> float:
         """When the last frame has been shown for as long as the others were on average."""
-        return (self._last[0] if self._last else self.start) + self._interval()
+        shown = min(self._interval(), _LONGEST_LAST_S)
+        return (self._last[0] if self._last else self.start) + shown
 
     @property
     def rate(self) -> float:
@@ -241,14 +261,20 @@ class _FrameClock:
             self.frames.append(kept)
 
     def _scaled(self, frame: VideoFrame) -> VideoFrame:
-        pixels, most = frame.width * frame.height, self._limits.kept_pixels
-        if most is None or pixels <= most:
+        """The frame at the size of the first one kept (a camera may change its size midway), and
+        in a format whose memory is known."""
+        if self._kept_size is None:
+            pixels, most = frame.width * frame.height, self._limits.kept_pixels
+            self._kept_size = (frame.width, frame.height)
+            if most is not None and pixels > most:
+                scale = (most / pixels) ** 0.5
+                width, height = (max(2, round(s * scale / 2) * 2) for s in self._kept_size)
+                self._kept_size = (width, height)
+        width, height = self._kept_size
+        if (frame.width, frame.height) == (width, height) and frame.format.name in _KEPT_FORMATS:
             return frame
-        scale = (most / pixels) ** 0.5
         return frame.reformat(
-            width=max(2, round(frame.width * scale / 2) * 2),
-            height=max(2, round(frame.height * scale / 2) * 2),
-            interpolation=Interpolation.AREA,
+            width=width, height=height, format="yuv420p", interpolation=Interpolation.AREA
         )
 
 
@@ -260,7 +286,8 @@ class _SoundClock:
         self.start = 0.0
         self._limits = limits
         self._heard_s = 0.0
-        self._resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        self._resampler = _to_16_khz_mono()
+        self._form: tuple[str, str, int] | None = None
 
     def add(self, frame: AudioFrame) -> None:
         time = frame.time
@@ -272,6 +299,11 @@ class _SoundClock:
             self._heard_s += gap
         self._heard_s += frame.samples / frame.sample_rate
         self._check(0.0)
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._form not in (None, form):  # a stream may change its channels or rate midway
+            self.finish()
+            self._resampler = _to_16_khz_mono()
+        self._form = form
         for piece in self._resampler.resample(frame):
             self.samples.append(piece.to_ndarray()[0])
 
@@ -283,6 +315,10 @@ class _SoundClock:
     def _check(self, more: float) -> None:
         if self._heard_s + more > self._limits.duration_s + 1:
             raise TooLong(f"the sound is longer than {self._limits.duration_s:g} seconds")
+
+
+def _to_16_khz_mono() -> AudioResampler:
+    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
 
 
 def _joined(picture: _FrameClock, sound: _SoundClock, codec: str) -> Recording:
@@ -300,6 +336,7 @@ def _joined(picture: _FrameClock, sound: _SoundClock, codec: str) -> Recording:
     return Recording(
         frames=Frames(picture.frames[first : first + shared]),
         audio=audio[: shared * SAMPLES_PER_FRAME],
+        scale=picture.scale,
         times=picture.start + (first + np.arange(shared)) / FRAME_RATE,
         info=VideoInfo(
             duration_s=round(shared / FRAME_RATE, 3),

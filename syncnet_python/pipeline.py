@@ -107,7 +107,7 @@ def measure_sync(recording: Recording, tracks: Sequence[Track], network: SyncNet
         curve=best.curve,
         framewise_confidence=tuple(float(c) for c in best.framewise_confidence),
         tracks=tuple(
-            _described(track, estimate, chosen=number == chosen)
+            _described(track, estimate, recording.scale, chosen=number == chosen)
             for number, (track, estimate) in enumerate(zip(tracks, estimates, strict=True))
         ),
     )
@@ -134,9 +134,9 @@ def _speaking(
 
 
 def _described(
-    track: Track, estimate: offset.OffsetEstimate | None, *, chosen: bool
+    track: Track, estimate: offset.OffsetEstimate | None, scale: float, *, chosen: bool
 ) -> TrackResult:
-    x1, y1, x2, y2 = (round(float(side), 1) for side in track.boxes.mean(axis=0))
+    x1, y1, x2, y2 = (round(float(side), 1) for side in track.boxes.mean(axis=0) / scale)
     return TrackResult(
         first_frame=int(track.frames[0]),
         last_frame=int(track.frames[-1]),

@@ -11,7 +11,7 @@ from syncnet_python.results import SAMPLES_PER_FRAME, Quality
 _FACE_PIXELS = 112
 
 SILENT_BELOW_DBFS = -60.0
-"""Sound whose loudest tenth stays under this level holds no speech."""
+"""Sound whose loudest fiftieth stays under this level holds no speech."""
 
 
 def measure(
@@ -46,9 +46,9 @@ def signal_to_noise(levels: NDArray[np.float64]) -> float:
 
 
 def is_silent(audio: NDArray[np.int16]) -> bool:
-    """Whether there is nothing to hear: even the loudest tenth is below -60 dBFS."""
+    """Whether there is nothing to hear: even the loudest fiftieth is below -60 dBFS."""
     levels = frame_levels(audio)
-    return len(levels) == 0 or float(np.percentile(levels, 90)) < SILENT_BELOW_DBFS
+    return len(levels) == 0 or float(np.percentile(levels, 98)) < SILENT_BELOW_DBFS
 
 
 def _scaled(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -68,8 +68,8 @@ class TrackResult:
     """One face followed through one scene.
 
     first_frame, last_frame: inclusive, at 25 frames a second; num_frames: how many;
-    mean_box: (x1, y1, x2, y2) pixels; the other fields as in `SyncResult`, None where the track
-    is too short to measure; chosen: whether this is the face that the verdict is about.
+    mean_box: (x1, y1, x2, y2) pixels of the recording; the other fields as in `SyncResult`, None
+    where the track is too short to measure; chosen: whether the verdict is about this face.
     """
 
     first_frame: int

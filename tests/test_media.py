@@ -2,6 +2,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -100,6 +101,59 @@ def test_frames_are_kept_small_but_never_enlarged(tmp_path: Path) -> None:
     assert media.read(path, media.Limits(kept_pixels=None)).frames.bgr(0).shape == (120, 160, 3)
 
 
+def test_a_scaled_phone_recording_stands_upright_too(tmp_path: Path) -> None:
+    path = written(tmp_path, container="mp4-h264-aac", rotation=90)
+    recording = media.read(path, media.Limits(kept_pixels=80 * 60))
+    assert recording.frames.bgr(0).shape == (60, 80, 3)
+    assert recording.scale == 0.5
+
+
+def picture(number: int, width: int, height: int, form: str = "yuv420p") -> av.VideoFrame:
+    frame = av.VideoFrame(width, height, form)
+    frame.pts, frame.time_base = number, Fraction(1, 25)
+    return frame
+
+
+def test_a_camera_that_changes_its_size_midway_gives_frames_of_one_size() -> None:
+    clock = media._FrameClock(media.Limits())
+    for number in range(10):
+        clock.add(picture(number, *((320, 240) if number < 5 else (120, 160))))
+    clock.finish()
+    assert {media.Frames([frame]).bgr(0).shape for frame in clock.frames} == {(240, 320, 3)}
+
+
+def test_deep_colour_is_kept_no_larger_than_other_pictures() -> None:
+    clock = media._FrameClock(media.Limits())
+    for number in range(3):
+        clock.add(picture(number, 64, 48, "gbrp16le"))
+    clock.finish()
+    assert {frame.format.name for frame in clock.frames} == {"yuv420p"}
+
+
+def test_two_far_apart_frames_do_not_stretch_the_limit() -> None:
+    clock = media._FrameClock(media.Limits(duration_s=30.0))
+    clock.add(picture(0, 64, 48))
+    clock.add(picture(29 * 25, 64, 48))
+    clock.finish()
+    assert len(clock.frames) <= 31 * 25
+
+
+def test_sound_may_change_its_channels_and_rate_midway() -> None:
+    clock = media._SoundClock(media.Limits())
+    start = 0.0
+    for layout, rate in (("mono", 48000), ("stereo", 48000), ("stereo", 44100)):
+        channels = 1 if layout == "mono" else 2
+        frame = av.AudioFrame.from_ndarray(
+            np.full((1, channels * rate // 10), 1000, np.int16), format="s16", layout=layout
+        )
+        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+        frame.pts = round(start * rate)
+        clock.add(frame)
+        start += 0.1
+    clock.finish()
+    assert sum(len(piece) for piece in clock.samples) == pytest.approx(4800, abs=60)
+
+
 def test_a_slice_of_frames_is_frames(tmp_path: Path) -> None:
     frames = media.read(written(tmp_path)).frames
     assert len(frames[3:8]) == 5
@@ -143,6 +197,8 @@ def test_limits_are_held_while_decoding(tmp_path: Path) -> None:
         b"\xff\xd8\xff\xe0" + bytes(64),
         b"<?xml version='1.0'?><MPD></MPD>",
         b"RIFF\x00\x00\x00\x00WAVEfmt ",
+        b"GIF89a" + bytes(400),
+        b"Good morning, this is a letter. " * 20,
     ],
 )
 def test_what_is_no_video_container_is_refused_unread(tmp_path: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ from syncnet_python import errors, media, pipeline
 from syncnet_python.assembly import Networks
 from syncnet_python.calibration import SYNCNET_V2, Scale
 from syncnet_python.results import ModelInfo
-from syncnet_python.tracking import Track
+from syncnet_python.tracking import Track, TrackingOptions
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ class Shifted:
         return table
 
 
+SMALL_FACES = TrackingOptions(min_track=25, min_face_size=10.0)
 FACE = [40.0, 20.0, 120.0, 100.0, 0.9]
 
 
@@ -90,6 +91,16 @@ def test_the_clearer_face_is_chosen_and_both_are_reported(tmp_path: Path) -> Non
     assert result.confidence == pytest.approx(2.0)
     assert result.tracks[0].confidence == pytest.approx(1.0)
     assert result.curve.offsets == tuple(range(-15, 16))
+
+
+def test_boxes_are_reported_in_pixels_of_the_recording(tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    talking_clip(path, container="mp4-h264-aac", size=(160, 120), seconds=1.6)
+    recording = media.read(path, media.Limits(kept_pixels=80 * 60))
+    half = [side / 2 for side in FACE[:4]]
+    tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [[*half, 0.9]]), SMALL_FACES)
+    result = pipeline.measure_sync(recording, tracks, Shifted(0, clear=lambda track: 1.0))
+    assert result.tracks[0].mean_box == tuple(FACE[:4])
 
 
 def test_silence_is_named(tmp_path: Path) -> None:

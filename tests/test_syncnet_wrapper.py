@@ -126,6 +126,7 @@ def test_with_partial_the_face_is_judged_without_the_voice(
     assert verdict.syncnet is None
     assert verdict.efficientnet is not None
     assert verdict.combined_score == verdict.efficientnet.score
+    assert verdict.weights == {"syncnet": 0.0, "efficientnet": 1.0}
     assert verdict.inconclusive
     assert [(m.part, m.code) for m in verdict.missing] == [("syncnet", code)]
 
