@@ -96,13 +96,10 @@ def list_models(models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
     table = Table(box=None)
     for title in ("name", "role", "origin", "size", "here"):
         table.add_column(title, no_wrap=True)
-    table.add_column("licence")
     for entry in rows:
         size = f"{entry['size'] / 1e6:.1f} MB" if entry["size"] else "?"
         here = "yes" if entry["path"] else "no"
-        table.add_row(
-            entry["name"], entry["role"], entry["origin"], size, here, escape(entry["licence"])
-        )
+        table.add_row(entry["name"], entry["role"], entry["origin"], size, here)
     out.print(table)
 
 

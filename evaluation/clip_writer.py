@@ -40,7 +40,8 @@ class Format:
     display_matrix: bool = False
 
 
-_FAST_VPX = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
+_FAST_VP8 = {"deadline": "realtime", "cpu-used": "-8"}  # > 0 would follow the machine's load
+_FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
 _FAST_X264 = {"preset": "veryfast", "crf": "20"}
 
 FormatName = Literal[
@@ -54,8 +55,8 @@ FormatName = Literal[
 ]
 
 FORMATS: dict[FormatName, Format] = {
-    "webm-vp8-opus": Format("webm", "libvpx", "libopus", _FAST_VPX),
-    "webm-vp9-opus": Format("webm", "libvpx-vp9", "libopus", _FAST_VPX),
+    "webm-vp8-opus": Format("webm", "libvpx", "libopus", _FAST_VP8),
+    "webm-vp9-opus": Format("webm", "libvpx-vp9", "libopus", _FAST_VP9),
     "mp4-h264-aac": Format("mp4", "libx264", "aac", _FAST_X264, display_matrix=True),
     "mov-h264-aac": Format("mov", "libx264", "aac", _FAST_X264, display_matrix=True),
     "mkv-h264-flac": Format("matroska", "libx264", "flac", _FAST_X264),

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Busy(DeadlineExceeded):
-    """No scoring process became free before the deadline; the recording was not looked at."""
+    """No scoring process was free in time, or none is left; the recording was not looked at."""
 
     code = "busy"
     advice = "Try again in a few seconds."
@@ -131,10 +131,11 @@ class _Slot:
         return child.loaded if child and child.alive else ()
 
     def start(self) -> "_Child":
-        """The running process, started if there is none. Raises AnalysisFailed."""
+        """The running process, started if there is none. Raises AnalysisFailed, and Busy where
+        the service is ending."""
         with self._lock:
             if self._closed:
-                raise AnalysisFailed("The service is shutting down.")
+                raise Busy("The service is shutting down.")
             if self._child is None or not self._child.alive:
                 try:
                     self._child = _Child(self._start, self._threads, self._log_level)
@@ -150,7 +151,7 @@ class _Slot:
             return child.score(order, deadline)
         finally:
             if not child.alive:  # replaced now, so that the next request finds it ready
-                with contextlib.suppress(AnalysisFailed):
+                with contextlib.suppress(AnalysisFailed, Busy):
                     self.start()
 
     def close(self) -> None:

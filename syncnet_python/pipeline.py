@@ -73,7 +73,7 @@ def find_tracks(
     if not tracks:
         seconds = options.min_track / FRAME_RATE
         raise TrackTooShort(
-            f"no face of more than {options.min_face_size:g} pixels stays for {seconds:g} seconds"
+            f"no face of more than {options.min_face_size:g} pixels is in view for {seconds:g} s"
         )
     return tracks
 

@@ -24,12 +24,11 @@ def measure(
     """
     greys = [cv2.cvtColor(_scaled(crop), cv2.COLOR_BGR2GRAY) for crop in crops]
     sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    levels = frame_levels(audio)
     return Quality(
         brightness=round(float(np.mean([grey.mean() for grey in greys])), 1),
         sharpness=round(float(np.median([cv2.Laplacian(g, cv2.CV_32F).var() for g in greys])), 1),
         face_size=round(float(np.median(sides)), 1),
-        snr_db=None if len(levels) == 0 else round(signal_to_noise(levels), 1),
+        snr_db=None if is_silent(audio) else round(signal_to_noise(frame_levels(audio)), 1),
     )
 
 

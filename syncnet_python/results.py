@@ -144,7 +144,7 @@ class Quality:
 
     brightness: mean grey level of the face, 0-255; sharpness: variance of the Laplacian of the
     face scaled to 112 pixels; face_size: median larger side of the box in pixels;
-    snr_db: loudest parts over the quietest, decibels; None without sound.
+    snr_db: loudest parts over the quietest, decibels; None where there is nothing to hear.
     """
 
     brightness: float

@@ -267,7 +267,7 @@ def test_nothing_is_scored_after_closing(desk: Desk) -> None:
     pid = desk.pid()
     desk.scorer.close()
     assert not is_running(pid)
-    with pytest.raises(errors.AnalysisFailed, match="shutting down"):
+    with pytest.raises(Busy, match="shutting down"):
         desk.score("answer")
 
 
