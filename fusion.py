@@ -4,7 +4,7 @@ Nothing is made up here: a part that was not measured has no share in the combin
 absence makes the verdict inconclusive, with a decision of at best NEXT.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from syncnet_python.calibration import Scale
@@ -43,20 +43,27 @@ class Fused:
     decision: Decision
     reason_codes: tuple[str, ...]
     inconclusive: bool
+    weights: Mapping[str, float]
+
+
+def shares(present: Collection[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """What each part counts for in the combined score: 0 where it is absent, 1 in all.
+
+    weights: non-negative, by name. Where all present parts weigh nothing, they count alike;
+    without any part, nothing counts.
+    """
+    total = sum(weights[name] for name in present)
+    if total <= 0:
+        return {name: (name in present) / max(len(present), 1) for name in weights}
+    return {name: weight * (name in present) / total for name, weight in weights.items()}
 
 
 def combine(scores: Mapping[str, float], weights: Mapping[str, float]) -> float | None:
-    """Weighted mean of the scores that there are (each 0-1), or None without any.
-
-    weights: non-negative, by the same names; those of absent scores do not count. Where all
-    present scores weigh nothing, they count alike.
-    """
+    """Mean of the scores that there are (each 0-1), weighted by `shares`; None without any."""
     if not scores:
         return None
-    total = sum(weights[name] for name in scores)
-    if total <= 0:
-        return sum(scores.values()) / len(scores)
-    return sum(weights[name] * score for name, score in scores.items()) / total
+    counted = shares(scores, weights)
+    return sum(counted[name] * score for name, score in scores.items())
 
 
 def fuse(
@@ -99,6 +106,7 @@ def fuse(
         decision=decision,
         reason_codes=(*reasons, f"DECISION_{decision}"),
         inconclusive=inconclusive,
+        weights=shares(scores, weights),
     )
 
 

@@ -128,14 +128,11 @@ class SyncNetWrapper:
             raise evidence.errors[0]
 
         with evidence.timed("find_faces"):
-            tracks = evidence.attempt(
-                "syncnet",
-                lambda: pipeline.find_tracks(recording.frames, detector, self._tracking),
-            )
-            if tracks is None:  # too short for the voice, but a face may be seen in a moment
+            faces = pipeline.find_faces(recording.frames, detector)
+            tracks = evidence.attempt("syncnet", lambda: pipeline.follow(faces, self._tracking))
+            if tracks is None:  # too short for the voice, but a face is seen in a moment
                 network = None
-                moment = replace(self._tracking, min_track=1)
-                tracks = pipeline.find_tracks(recording.frames, detector, moment)
+                tracks = pipeline.follow(faces, replace(self._tracking, min_track=1))
         chosen = max(tracks, key=len)
         if network is not None:
             evidence.scale = network.scale
@@ -212,7 +209,6 @@ class _Evidence:
         return Verdict(
             **asdict(fused),
             missing=missing,
-            weights=self._shares(),
             syncnet=self.sync,
             efficientnet=self.artifact,
             quality=self.quality,
@@ -221,13 +217,6 @@ class _Evidence:
             timings_ms=dict(self.timings_ms),
             reference=self.reference,
         )
-
-    def _shares(self) -> dict[str, float]:
-        """What each part counts for in the combined score; a part that is missing, nothing."""
-        there = {"syncnet": self.sync is not None, "efficientnet": self.artifact is not None}
-        counted = {name: weight * there[name] for name, weight in self.weights.items()}
-        total = sum(counted.values())
-        return {name: weight / total for name, weight in counted.items()} if total else counted
 
 
 def _missing(part: Part, error: SyncNetError) -> Missing:

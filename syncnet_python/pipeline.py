@@ -4,6 +4,7 @@ Decoding comes before (`media.read`); what becomes of the figures comes after (`
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -50,13 +51,20 @@ class SyncNetwork(Protocol):
         ...
 
 
-def find_tracks(
-    frames: Frames, detector: FaceDetector, options: TrackingOptions = WEBCAM
-) -> list[Track]:
-    """Every face, followed through every scene, by first frame.
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """What was found frame by frame.
 
-    Raises NoFace where no frame has one, TrackTooShort where none stays long enough.
+    detections: per frame, as `FaceDetector.detect` gives them; scenes: (start, end) frames, end
+    exclusive, which together cover all frames.
     """
+
+    detections: Sequence[NDArray[np.float32]]
+    scenes: Sequence[tuple[int, int]]
+
+
+def find_faces(frames: Frames, detector: FaceDetector) -> Faces:
+    """Every face of every frame, and the cuts between scenes. Raises NoFace where there is none."""
     splitter, detections = SceneSplitter(), []
     for start in range(0, len(frames), BATCH):
         images = [frames.bgr(i) for i in range(start, min(start + BATCH, len(frames)))]
@@ -65,10 +73,18 @@ def find_tracks(
         detections += detector.detect(images)
     if not any(len(faces) for faces in detections):
         raise NoFace("no face was found in any frame")
+    return Faces(detections, splitter.scenes())
+
+
+def follow(faces: Faces, options: TrackingOptions = WEBCAM) -> list[Track]:
+    """Every face, followed through every scene, by first frame.
+
+    Raises TrackTooShort where none stays long enough.
+    """
     tracks = [
         track
-        for first, end in splitter.scenes()
-        for track in track_faces(detections[first:end], options, first_frame=first)
+        for first, end in faces.scenes
+        for track in track_faces(faces.detections[first:end], options, first_frame=first)
     ]
     if not tracks:
         seconds = options.min_track / FRAME_RATE
@@ -76,6 +92,13 @@ def find_tracks(
             f"no face of more than {options.min_face_size:g} pixels is in view for {seconds:g} s"
         )
     return tracks
+
+
+def find_tracks(
+    frames: Frames, detector: FaceDetector, options: TrackingOptions = WEBCAM
+) -> list[Track]:
+    """`find_faces` and `follow` in one. Raises NoFace, TrackTooShort."""
+    return follow(find_faces(frames, detector), options)
 
 
 def measure_sync(recording: Recording, tracks: Sequence[Track], network: SyncNetwork) -> SyncResult:

@@ -105,6 +105,17 @@ def test_without_any_part_there_is_no_score_at_all() -> None:
     assert fused.inconclusive
 
 
+def test_shares_are_what_the_score_was_made_with() -> None:
+    both = {"syncnet": 0.4, "efficientnet": 0.6}
+    assert fusion.shares(both, both) == both
+    assert fusion.shares({"syncnet"}, both) == {"syncnet": 1.0, "efficientnet": 0.0}
+    assert fusion.shares({"syncnet"}, {"syncnet": 0.0, "efficientnet": 1.0}) == {
+        "syncnet": 1.0,
+        "efficientnet": 0.0,
+    }
+    assert fusion.shares(set(), both) == {"syncnet": 0.0, "efficientnet": 0.0}
+
+
 def test_parts_that_weigh_nothing_still_count_when_they_are_all_there_is() -> None:
     assert fusion.combine({"syncnet": 0.7}, {"syncnet": 0.0, "efficientnet": 1.0}) == 0.7
 
