@@ -68,6 +68,8 @@ def crop(
     pad = int(below)
     top, bottom = math.floor(y + pad - size) - pad, math.floor(y + pad + below) - pad
     left, right = math.floor(x + pad - side) - pad, math.floor(x + pad + side) - pad
+    # ... and its padded frame ends there, where rounding takes the sum one pixel further.
+    bottom, right = min(bottom, frame.shape[0] + pad), min(right, frame.shape[1] + pad)
     region = _cut(frame, top, max(bottom, top + 1), left, max(right, left + 1))
     resized = cv2.resize(region, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)
