@@ -45,6 +45,7 @@ class Networks:
         self._loaded: dict[str, ModelInfo] = {}
         self._detector: FaceDetector | None = None
         self._sync: SyncNetwork | None = None
+        self._landmarker: Landmarker | None = None
 
     def weights(self, name: str) -> tuple[dict[str, Tensor], ModelInfo]:
         """The state dict of a registry name, from where this profile finds it."""
@@ -57,6 +58,11 @@ class Networks:
             state, _ = self.weights(self.choice.face_detector)
             self._detector = DETECTORS[self.choice.face_detector](state, self.device)
         return self._detector
+
+    def landmarker(self) -> Landmarker:
+        if self._landmarker is None:
+            self._landmarker = Landmarker(self.weights("face_landmarks")[0])
+        return self._landmarker
 
     def sync(self) -> SyncNetwork:
         if self._sync is None:
@@ -83,9 +89,8 @@ def _syncnet_v2(networks: Networks) -> SyncNetwork:
 
 
 def _syncnet_fcn(networks: Networks) -> SyncNetwork:
-    landmarks, _ = networks.weights("face_landmarks")
     state, info = networks.weights("syncnet_fcn")
-    return FcnSyncNet(state, info, Landmarker(landmarks))
+    return FcnSyncNet(state, info, networks.landmarker())
 
 
 DETECTORS: Mapping[str, Callable[[dict[str, Tensor], str], FaceDetector]] = {

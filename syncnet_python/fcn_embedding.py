@@ -25,11 +25,15 @@ _CHUNK = 64
 
 
 class FcnEmbedder:
-    """The bundled sync network with its weights, ready to use on the CPU."""
+    """The bundled sync network with its weights, ready to use on the CPU.
+
+    Raises WeightsCorrupt for other parameters.
+    """
 
     def __init__(self, state: Mapping[str, Tensor], landmarker: Landmarker) -> None:
         network = SyncNetFCN()
-        network.load_state_dict(state)
+        with weights.fitting("syncnet_fcn"):
+            network.load_state_dict(state)
         self._network = fold_batch_norms(network)
         self._landmarker = landmarker
 

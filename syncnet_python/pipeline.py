@@ -10,19 +10,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from syncnet_python import offset, quality
-from syncnet_python.calibration import Scale, score
+from syncnet_python import doubts, offset, quality, timeline
 from syncnet_python.detectors import FaceDetector
 from syncnet_python.errors import NoAudio, NoFace, SilentAudio, TrackTooShort
+from syncnet_python.fcn_embedding import locate
+from syncnet_python.landmarks import Landmarker
 from syncnet_python.media import Frames, Recording
 from syncnet_python.results import (
     FRAME_MS,
     FRAME_RATE,
     SAMPLES_PER_FRAME,
+    Doubt,
     ModelInfo,
     SyncResult,
     TrackResult,
 )
+from syncnet_python.scale import Scale, score
 from syncnet_python.scenes import SceneSplitter
 from syncnet_python.tracking import Track, TrackingOptions, track_faces
 
@@ -32,23 +35,58 @@ BATCH = 32
 WEBCAM = TrackingOptions(min_track=FRAME_RATE, min_face_size=40.0)
 """Tracking for short recordings: a second of face is enough, and webcams show small ones."""
 
+_USUAL_WINDOWS = 75
+"""Windows of the recordings that a scale's confidence levels were read from."""
+
 
 class SyncNetwork(Protocol):
-    """Compares a tracked face with the sound.
+    """Embeds a tracked face and sound so that what belongs together lies close.
 
-    info: the weights that answer; protocol: names how the figures are made; scale: what they mean.
+    info: the weights that answer; protocol: names how the figures are made; scale: what they mean;
+    padding: what `offset.distances` does where there is no pair; reads_landmarks: whether `visual`
+    looks at points. Implementations inherit `distances`.
     """
 
     info: ModelInfo
     protocol: str
     scale: Scale
+    padding: offset.Padding
+    reads_landmarks: bool
+
+    def visual(
+        self, frames: Frames, track: Track, points: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """What is seen: (n, d) float32, a row a window; no rows where the track is too short.
+
+        points: of `fcn_embedding.locate`, where they are at hand already; a network that reads no
+        landmarks ignores them.
+        """
+        ...
+
+    def audio(self, samples: NDArray[np.int16], num_frames: int) -> NDArray[np.float32]:
+        """What is heard: (n, d) float32, row for row at the same time as `visual`; fewer rows
+        where the sound ends early, none where there is none.
+
+        samples: (any,) int16 mono at 16 kHz that start with the track; num_frames: frames of the
+        track that this is the sound of. Sound beyond them is left out.
+        """
+        ...
 
     def distances(
-        self, frames: Frames, audio: NDArray[np.int16], track: Track
+        self,
+        frames: Frames,
+        audio: NDArray[np.int16],
+        track: Track,
+        points: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """A table as `offset.distances` makes it, (windows, 31); no rows where the track is too
-        short for one window. audio: the sound of the track alone, (samples,) int16."""
-        ...
+        """A table as `offset.distances` makes it, (windows, 31); no rows where track or sound is
+        too short for one window. audio: the sound of the track alone, (samples,) int16."""
+        heard = self.audio(audio, len(track))
+        if not len(heard):
+            return np.empty((0, 2 * offset.MAX_SHIFT + 1), np.float32)
+        seen = self.visual(frames, track, points)
+        windows = min(len(seen), len(heard))
+        return offset.distances(seen[:windows], heard[:windows], padding=self.padding)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,8 +139,11 @@ def find_tracks(
     return follow(find_faces(frames, detector), options)
 
 
-def measure_sync(recording: Recording, tracks: Sequence[Track], network: SyncNetwork) -> SyncResult:
-    """Offset, confidence and distance of the face that speaks, and of every other.
+def measure_sync(
+    recording: Recording, tracks: Sequence[Track], network: SyncNetwork, landmarker: Landmarker
+) -> SyncResult:
+    """Offset, confidence and distance of the face that speaks, and of every other; how the offset
+    runs; and, where lips and voice do not match, what may be the reason.
 
     Raises NoAudio, SilentAudio where there is nothing to hear, TrackTooShort where no track holds
     a window.
@@ -111,29 +152,58 @@ def measure_sync(recording: Recording, tracks: Sequence[Track], network: SyncNet
         raise NoAudio("the recording has no sound")
     if quality.is_silent(recording.audio):
         raise SilentAudio("the sound holds nothing but silence")
-    tables = [network.distances(recording.frames, _sound_of(track, recording), track)
+    frames = recording.frames
+    points = [locate(landmarker, frames, track) if network.reads_landmarks else None
               for track in tracks]  # fmt: skip
+    tables = [network.distances(frames, _sound_of(track, recording), track, seen)
+              for track, seen in zip(tracks, points, strict=True)]  # fmt: skip
     estimates = [offset.read(table) if len(table) else None for table in tables]
     chosen = _speaking(tables, estimates)
-    best = estimates[chosen]
+    best, table, track, scale = estimates[chosen], tables[chosen], tracks[chosen], network.scale
     if best is None:
         raise TrackTooShort("no face is in view together with sound for long enough")
+    found: tuple[Doubt, ...] = ()
+    if not matched(best.confidence, len(table), scale):
+        seen = points[chosen]
+        seen = locate(landmarker, frames, track) if seen is None else seen
+        found = doubts.find(_sound_of(track, recording), seen)
+    value = score(scale, best.confidence, best.min_dist, best.offset_frames)
+    times = _middles(recording.times[track.frames], len(table))
     return SyncResult(
-        score=score(network.scale, best.confidence, best.min_dist, best.offset_frames),
+        score=value,
         offset_frames=best.offset_frames,
         lag_ms=best.offset_frames * FRAME_MS,
         confidence=best.confidence,
         min_dist=best.min_dist,
         protocol=network.protocol,
         network=network.info.name,
-        num_windows=len(tables[chosen]),
+        num_windows=len(table),
         curve=best.curve,
         framewise_confidence=tuple(float(c) for c in best.framewise_confidence),
         tracks=tuple(
             _described(track, estimate, recording.scale, chosen=number == chosen)
             for number, (track, estimate) in enumerate(zip(tracks, estimates, strict=True))
         ),
+        subframe_offset=offset.subframe(best.curve),
+        timeline=timeline.moments(table, times, scale),
+        changes=timeline.changes(table, times, scale),
+        doubts=found,
+        raw_score=value,
     )
+
+
+def matched(confidence: float, windows: int, scale: Scale) -> bool:
+    """Whether the match alone shows that there are lips and a voice to compare: chance gives this
+    confidence, which falls with the square root of the windows, in one recording of twenty."""
+    few: float = (_USUAL_WINDOWS / min(windows, _USUAL_WINDOWS)) ** 0.5
+    return confidence >= scale.confidence_levels[0] * few
+
+
+def _middles(times: NDArray[np.float64], windows: int) -> NDArray[np.float64]:
+    """Seconds of the middle of each window; times: of the track's frames. A window of several
+    frames has as many rows less as it has frames more than one."""
+    span = len(times) - windows
+    return times[span // 2 : span // 2 + windows]
 
 
 def _sound_of(track: Track, recording: Recording) -> NDArray[np.int16]:

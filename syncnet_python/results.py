@@ -22,6 +22,9 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 Risk = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 Decision = Literal["ALLOW", "NEXT", "BLOCK"]
 Origin = Literal["bundled", "published"]
+Doubt = Literal["NO_SPEECH", "MUSIC", "MOUTH_STILL", "FACE_TURNED", "STILL_PICTURE"]
+"""Why lips and voice cannot be compared: nobody is heard to speak, music is heard instead, the
+mouth stays closed, the lips are turned away, or the picture does not move at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,20 @@ class ModelInfo:
     version: str
     origin: Origin
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationInfo:
+    """Which operator's calibration the scores went through.
+
+    name: the operator's own; sha256: of the file; made: ISO date; capture_offset: frames that
+    this set-up always adds, sign as `SyncResult.offset_frames`.
+    """
+
+    name: str
+    sha256: str
+    made: str
+    capture_offset: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +100,51 @@ class TrackResult:
 
 
 @dataclass(frozen=True, slots=True)
+class OffsetMoment:
+    """The offset around one moment, from the windows of the two seconds around it.
+
+    time_s: seconds of presentation time, the middle; offset: frames to a tenth, sign as
+    `SyncResult.offset_frames`; low, high: its 95% confidence band, frames; confidence: median
+    minus minimum of the curve of these windows alone, None of the three where they hold too
+    little to say.
+    """
+
+    time_s: float
+    offset: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetChange:
+    """The offset is another one from a moment on, as after a splice.
+
+    time_s: seconds of presentation time; before, after: frames to a tenth, sign as
+    `SyncResult.offset_frames`.
+    """
+
+    time_s: float
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class SyncResult:
     """Do voice and lips belong together?
 
     score: 0-1, higher is better in sync; the same meaning for every network.
     offset_frames: > 0, the audio leads the picture: delaying the audio by offset_frames / 25 s
         repairs it. lag_ms = offset_frames * 40.
+    subframe_offset: the same to a tenth of a frame.
     confidence: LSE-C, median minus minimum of the offset curve, >= 0, higher is surer.
     min_dist: LSE-D, minimum of the offset curve, lower is a better match.
     protocol: names how the figures were made; only equal protocols can be compared.
     network: name of the weights that answered. num_windows: embedding windows averaged.
     framewise_confidence: per window, at the chosen offset, median-filtered over 9 windows.
+    timeline: one moment a second; changes: where the offset jumps, in time order.
+    doubts: why these figures say nothing about the recording; empty where they do.
+    raw_score: the score before the operator's calibration; the same where there is none.
     """
 
     score: float
@@ -107,6 +158,11 @@ class SyncResult:
     curve: OffsetCurve
     framewise_confidence: tuple[float, ...]
     tracks: tuple[TrackResult, ...]
+    subframe_offset: float
+    timeline: tuple[OffsetMoment, ...]
+    changes: tuple[OffsetChange, ...]
+    doubts: tuple[Doubt, ...]
+    raw_score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +176,28 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class HeatMap:
+    """What in the most suspicious frame speaks for manipulation (Grad-CAM, Selvaraju 2017).
+
+    time_s: of that frame; score: its probability of real; png: the face crop with the map over
+    it, a PNG file in base64.
+    """
+
+    time_s: float
+    score: float
+    png: str
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactResult:
     """Is the face untouched?
 
     score: 0-1, mean probability that a frame is real; is_real: score > 0.5.
     confidence: 0-1, how far the score lies from undecided. consistency: 0-1, 1 when all frames
-    agree. frame_scores: probability of real per frame; frame_times: seconds of presentation time.
+    agree. temporal_consistency: 0-1, 1 when neighbouring frames agree; a slow drift costs it
+    little, flicker much. frame_scores: probability of real per frame, in time order; frame_times:
+    seconds of presentation time. raw_score: the score before the operator's calibration; the same
+    where there is none. heatmap: only where it was asked for.
     """
 
     is_real: bool
@@ -136,6 +208,9 @@ class ArtifactResult:
     frame_scores: tuple[float, ...]
     frame_times: tuple[float, ...]
     statistics: Statistics
+    temporal_consistency: float
+    raw_score: float
+    heatmap: HeatMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +245,8 @@ class Verdict:
 
     combined_score: None when nothing could be measured; inconclusive: something that the verdict
     rests on is missing or says too little. weights: share of each part in combined_score.
-    timings_ms: milliseconds by stage. reference: the caller's own name for the recording.
+    calibration: the operator's, None without one. timings_ms: milliseconds by stage.
+    reference: the caller's own name for the recording.
     """
 
     combined_score: float | None
@@ -186,5 +262,6 @@ class Verdict:
     quality: Quality | None
     video: VideoInfo
     models: Mapping[str, ModelInfo]
+    calibration: CalibrationInfo | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     reference: str = ""

@@ -1,4 +1,4 @@
-"""The sync networks as the pipeline calls them: frames, sound and a track in, distances out."""
+"""The sync networks as the pipeline calls them: a track or its sound in, embeddings out."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,20 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from syncnet_python import calibration, cropping, offset
-from syncnet_python.calibration import SYNCNET_V2
+from syncnet_python import cropping, offset
+from syncnet_python import scale as scales
+from syncnet_python.audio_features import mfcc
 from syncnet_python.embedding import SyncNetEmbedder, count_windows
 from syncnet_python.fcn_embedding import FcnEmbedder
 from syncnet_python.landmarks import Landmarker
 from syncnet_python.media import Frames
 from syncnet_python.networks.precision import Precision
-from syncnet_python.results import ModelInfo
+from syncnet_python.networks.syncnet import EMBEDDING_SIZE, WINDOW_FRAMES
+from syncnet_python.networks.syncnet_fcn import EMBEDDING_DIM
+from syncnet_python.pipeline import SyncNetwork
+from syncnet_python.results import SAMPLES_PER_FRAME, ModelInfo
+from syncnet_python.scale import SYNCNET_V2
 from syncnet_python.tracking import Track
 
-_NO_WINDOWS: NDArray[np.float32] = np.empty((0, 2 * offset.MAX_SHIFT + 1), np.float32)
 
-
-class SyncNetV2:
+class SyncNetV2(SyncNetwork):
     """SyncNet v2 on the reference's crops. See `pipeline.SyncNetwork`.
 
     Differs from the reference in keeping the last complete window, which `protocol` says.
@@ -27,6 +30,8 @@ class SyncNetV2:
 
     protocol = "syncnet-v2/complete-windows"
     scale = SYNCNET_V2
+    padding: offset.Padding = "zero"
+    reads_landmarks = False
 
     def __init__(
         self, state: Mapping[str, Tensor], info: ModelInfo, device: str, precision: Precision
@@ -34,13 +39,17 @@ class SyncNetV2:
         self.info = info
         self._embedder = SyncNetEmbedder(state, device, precision)
 
-    def distances(
-        self, frames: Frames, audio: NDArray[np.int16], track: Track
+    def visual(
+        self, frames: Frames, track: Track, points: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        if count_windows(len(track), len(audio), "complete") < 1:
-            return _NO_WINDOWS
-        embeddings = self._embedder.embed(_TrackCrops(frames, track), audio)
-        return offset.distances(embeddings.visual, embeddings.audio)
+        windows = max(0, len(track) - WINDOW_FRAMES + 1)
+        return self._embedder.visual(_TrackCrops(frames, track), windows)
+
+    def audio(self, samples: NDArray[np.int16], num_frames: int) -> NDArray[np.float32]:
+        windows = count_windows(num_frames, len(samples), "complete")
+        if windows < 1:
+            return np.empty((0, EMBEDDING_SIZE), np.float32)
+        return self._embedder.audio(mfcc(samples[: num_frames * SAMPLES_PER_FRAME]), windows)
 
 
 class _TrackCrops:
@@ -60,7 +69,7 @@ class _TrackCrops:
             yield cropping.crop(self._frames.bgr(int(index)), x, y, size)
 
 
-class FcnSyncNet:
+class FcnSyncNet(SyncNetwork):
     """The bundled FCN-SyncNet on landmarks and mouth crops. See `pipeline.SyncNetwork`.
 
     Every frame is a window; offsets average over the pairs that exist. Distances lie between 0
@@ -68,19 +77,22 @@ class FcnSyncNet:
     """
 
     protocol = "fcn-syncnet/valid-pairs"
+    padding: offset.Padding = "valid"
+    reads_landmarks = True
 
     def __init__(
         self, state: Mapping[str, Tensor], info: ModelInfo, landmarker: Landmarker
     ) -> None:
         self.info = info
-        self.scale = calibration.load(info.name)
+        self.scale = scales.load(info.name)
         self._embedder = FcnEmbedder(state, landmarker)
 
-    def distances(
-        self, frames: Frames, audio: NDArray[np.int16], track: Track
+    def visual(
+        self, frames: Frames, track: Track, points: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        if not len(audio):
-            return _NO_WINDOWS
-        visual = self._embedder.visual(frames, track)
-        heard = self._embedder.audio(audio, len(track))
-        return offset.distances(visual, heard, padding="valid")
+        return self._embedder.visual(frames, track, points)
+
+    def audio(self, samples: NDArray[np.int16], num_frames: int) -> NDArray[np.float32]:
+        if not len(samples):
+            return np.empty((0, EMBEDDING_DIM), np.float32)
+        return self._embedder.audio(samples, num_frames)

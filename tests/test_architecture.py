@@ -31,7 +31,12 @@ PURE = [
             "audio_features",
             "mouth",
             "offset",
+            "heat_map",
             "quality",
+            "score_maps",
+            "timeline",
+            "speech",
+            "doubts",
         )
     ),
 ]

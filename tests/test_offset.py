@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 from torch.nn import functional as F
 
 from syncnet_python.offset import (
@@ -14,7 +15,9 @@ from syncnet_python.offset import (
     distances,
     estimate,
     read,
+    subframe,
 )
+from syncnet_python.results import OffsetCurve
 
 Rows = NDArray[np.float32]
 PADDINGS: tuple[Padding, ...] = ("zero", "valid")
@@ -118,6 +121,27 @@ def test_framewise_confidence_falls_where_sound_is_exchanged() -> None:
 def test_at_a_tie_the_greater_offset_wins() -> None:
     result: OffsetEstimate = read(np.ones((12, 31), np.float32))
     assert (result.offset_frames, result.confidence) == (15, 0.0)
+
+
+@settings(deadline=None)
+@given(lead=st.integers(-80, 80), seed=st.integers(0, 1000))
+def test_sound_between_two_frames_is_found_between_them(lead: int, seed: int) -> None:
+    """Embeddings follow smooth paths, ten steps a frame; the sound leads by tenths of a frame."""
+    noise = np.random.default_rng(seed).normal(size=(1000, 64))
+    paths = gaussian_filter1d(noise, 20.0, axis=0).astype(np.float32)
+    seen = 10 * np.arange(20, 80)
+    found = estimate(paths[seen], paths[seen + lead], padding="valid")
+    assert subframe(found.curve) == pytest.approx(lead / 10, abs=0.2)
+    assert abs(subframe(found.curve) - found.offset_frames) <= 0.5
+
+
+def test_a_minimum_without_neighbours_stays_where_it_is() -> None:
+    falling = tuple(float(-i) for i in range(5))
+    offsets = (-2, -1, 0, 1, 2)
+    assert subframe(OffsetCurve(offsets, falling)) == 2.0
+    assert subframe(OffsetCurve(offsets, falling[::-1])) == -2.0
+    assert subframe(OffsetCurve(offsets, (1.0,) * 5)) == 2.0
+    assert subframe(OffsetCurve((0,), (1.0,))) == 0.0
 
 
 def test_what_does_not_pair_is_refused() -> None:

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from evaluation.samples import talking_clip
 from syncnet_python import errors, media, pipeline
 from syncnet_python.assembly import Networks
-from syncnet_python.calibration import SYNCNET_V2, Scale
+from syncnet_python.landmarks import Landmarker
+from syncnet_python.offset import Padding
 from syncnet_python.results import ModelInfo
+from syncnet_python.scale import SYNCNET_V2, Scale
 from syncnet_python.tracking import Track, TrackingOptions
 
 
@@ -34,11 +36,12 @@ class Boxes:
         return [faces.reshape(-1, 5) for faces in found]
 
 
+LANDMARKER = Landmarker.bundled()
 TOLD = ModelInfo("told", "1", "bundled", "0" * 64)
 
 
 @dataclass
-class Shifted:
+class Shifted(pipeline.SyncNetwork):
     """A sync network that finds a given offset, more clearly for one face than another."""
 
     offset: int
@@ -46,9 +49,15 @@ class Shifted:
     protocol: str = "told"
     info: ModelInfo = TOLD
     scale: Scale = SYNCNET_V2
+    padding: Padding = "valid"
+    reads_landmarks: bool = False
 
     def distances(
-        self, frames: media.Frames, audio: NDArray[np.int16], track: Track
+        self,
+        frames: media.Frames,
+        audio: NDArray[np.int16],
+        track: Track,
+        points: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         table = np.full((len(track), 31), 10.0, np.float32)
         table[:, 15 - self.offset] -= self.clear(track)
@@ -84,7 +93,7 @@ def test_the_clearer_face_is_chosen_and_both_are_reported(tmp_path: Path) -> Non
     other = [4.0, 20.0, 50.0, 70.0, 0.8]
     tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE, other]), pipeline.WEBCAM)
     network = Shifted(3, clear=lambda track: 1.0 + (track.boxes[0, 0] < 20))
-    result = pipeline.measure_sync(recording, tracks, network)
+    result = pipeline.measure_sync(recording, tracks, network, LANDMARKER)
     assert [track.chosen for track in result.tracks] == [False, True]
     assert result.offset_frames == 3
     assert result.lag_ms == 120
@@ -99,7 +108,9 @@ def test_boxes_are_reported_in_pixels_of_the_recording(tmp_path: Path) -> None:
     recording = media.read(path, media.Limits(kept_pixels=80 * 60))
     half = [side / 2 for side in FACE[:4]]
     tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [[*half, 0.9]]), SMALL_FACES)
-    result = pipeline.measure_sync(recording, tracks, Shifted(0, clear=lambda track: 1.0))
+    result = pipeline.measure_sync(
+        recording, tracks, Shifted(0, clear=lambda track: 1.0), LANDMARKER
+    )
     assert result.tracks[0].mean_box == tuple(FACE[:4])
 
 
@@ -107,7 +118,49 @@ def test_silence_is_named(tmp_path: Path) -> None:
     recording = small(tmp_path, silent=True)
     tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
     with pytest.raises(errors.SilentAudio):
-        pipeline.measure_sync(recording, tracks, Shifted(0, clear=lambda track: 1.0))
+        pipeline.measure_sync(recording, tracks, Shifted(0, clear=lambda track: 1.0), LANDMARKER)
+
+
+def test_a_clear_match_is_not_doubted_and_its_offset_runs_on(tmp_path: Path) -> None:
+    recording = small(tmp_path)
+    tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
+    network = Shifted(3, clear=lambda track: 9.9)
+    result = pipeline.measure_sync(recording, tracks, network, LANDMARKER)
+    assert result.doubts == ()
+    assert result.subframe_offset == 3.0
+    assert result.raw_score == result.score
+    assert [moment.offset for moment in result.timeline] == [3.0, 3.0]
+    first, second = (moment.time_s for moment in result.timeline)
+    assert first == pytest.approx(recording.times[12], abs=0.01)
+    assert second == pytest.approx(first + 1.0)
+    assert result.changes == ()
+
+
+def test_a_jump_of_the_offset_is_reported_in_the_recordings_time(tmp_path: Path) -> None:
+    recording = small(tmp_path, seconds=4.0)
+    tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
+
+    class Spliced(Shifted):
+        def distances(self, *arguments: Any) -> NDArray[np.float32]:
+            table = super().distances(*arguments)
+            table[60:] = np.roll(table[60:], -6, axis=1)
+            return table
+
+    network = Spliced(0, clear=lambda track: 9.9)
+    (change,) = pipeline.measure_sync(recording, tracks, network, LANDMARKER).changes
+    assert change.time_s == pytest.approx(recording.times[60], abs=0.1)
+    assert (change.before, change.after) == (0.0, 6.0)
+
+
+def test_where_nothing_matches_the_reason_is_named(tmp_path: Path) -> None:
+    recording = small(tmp_path, seconds=3.0)
+    hiss = np.random.default_rng(0).normal(0, 900, len(recording.audio)).astype(np.int16)
+    tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
+    network = Shifted(0, clear=lambda track: 0.1)
+    heard = replace(recording, audio=hiss)
+    assert "NO_SPEECH" in pipeline.measure_sync(heard, tracks, network, LANDMARKER).doubts
+    network.clear = lambda track: 9.0
+    assert pipeline.measure_sync(heard, tracks, network, LANDMARKER).doubts == ()
 
 
 @pytest.mark.slow
@@ -119,7 +172,7 @@ def test_the_bundled_networks_find_a_known_offset(
     talking_clip(path, container="mp4-h264-aac", offset_frames=offset, seed=offset + 20)
     recording = media.read(path)
     tracks = pipeline.find_tracks(recording.frames, networks.face_detector())
-    result = pipeline.measure_sync(recording, tracks, networks.sync())
+    result = pipeline.measure_sync(recording, tracks, networks.sync(), networks.landmarker())
     assert abs(result.offset_frames - offset) <= 1
 
 
@@ -131,7 +184,11 @@ def test_a_browsers_recording_gives_the_offset_of_its_constant_rate_twin(
     for name in ("browser", "synced"):
         recording = media.read(clip(name))
         tracks = pipeline.find_tracks(recording.frames, networks.face_detector())
-        offsets.append(pipeline.measure_sync(recording, tracks, networks.sync()).offset_frames)
+        offsets.append(
+            pipeline.measure_sync(
+                recording, tracks, networks.sync(), networks.landmarker()
+            ).offset_frames
+        )
     assert abs(offsets[0] - offsets[1]) <= 1
 
 
@@ -144,7 +201,7 @@ def test_of_two_faces_the_one_that_speaks_is_chosen(
     talking_clip(path, container="mp4-h264-aac", faces=2, speaker=speaker, listener="moving")
     recording = media.read(path)
     tracks = pipeline.find_tracks(recording.frames, networks.face_detector())
-    result = pipeline.measure_sync(recording, tracks, networks.sync())
+    result = pipeline.measure_sync(recording, tracks, networks.sync(), networks.landmarker())
     assert len(result.tracks) == 2
     chosen = next(track for track in result.tracks if track.chosen)
     left = (chosen.mean_box[0] + chosen.mean_box[2]) / 2 < recording.info.width / 2

@@ -9,7 +9,8 @@ import parity
 import pytest
 
 from evaluation.samples import talking_clip
-from syncnet_python import media, weights
+from syncnet_python import media, offset, weights
+from syncnet_python.fcn_embedding import locate
 from syncnet_python.landmarks import Landmarker
 from syncnet_python.pipeline import SyncNetwork
 from syncnet_python.results import SAMPLES_PER_FRAME, ModelInfo
@@ -54,6 +55,38 @@ def test_a_table_has_a_row_a_window_and_a_column_an_offset(
     assert table.dtype == np.float32
     assert np.isfinite(table[:, 15]).all()
     assert (table[:, 15] > 0).all()
+
+
+def test_distances_follow_from_what_is_seen_and_heard(
+    network: SyncNetwork, recording: media.Recording
+) -> None:
+    track = track_of(3, 32)
+    sound = sound_of(recording, track)
+    seen, heard = network.visual(recording.frames, track), network.audio(sound, len(track))
+    assert seen.dtype == heard.dtype == np.float32
+    assert seen.shape == heard.shape
+    assert len(seen) == 30 - WINDOWS_LOST[network.info.name]
+    expected = offset.distances(seen, heard, padding=network.padding)
+    table = network.distances(recording.frames, sound, track)
+    np.testing.assert_array_equal(table, expected)
+
+
+def test_any_sound_can_be_set_against_a_face(
+    network: SyncNetwork, recording: media.Recording
+) -> None:
+    sound = sound_of(recording, track_of(0, 31))
+    whole = network.audio(sound, 20)
+    np.testing.assert_array_equal(whole, network.audio(sound[: 20 * SAMPLES_PER_FRAME], 20))
+    assert len(network.audio(sound[:0], 20)) == 0
+
+
+def test_landmarks_at_hand_are_used(network: SyncNetwork, recording: media.Recording) -> None:
+    track = track_of(3, 20)
+    points = locate(Landmarker.bundled(), recording.frames, track)
+    expected = network.visual(recording.frames, track)
+    np.testing.assert_allclose(network.visual(recording.frames, track, points), expected, atol=1e-5)
+    moved = network.visual(recording.frames, track, points + np.float32(9))
+    assert np.allclose(moved, expected, atol=1e-3) != network.reads_landmarks
 
 
 @pytest.mark.parametrize("frames", [1, 4])
