@@ -31,6 +31,8 @@ def create_app(settings: Settings | None = None, scorer: Scorer | None = None) -
     app.config["MAX_FORM_PARTS"] = 20
     app.extensions["settings"] = settings
     app.extensions["scorer"] = scorer or _scorer(settings)
+    calibration = settings.calibration
+    app.extensions["calibration"] = calibration.info if calibration else None
     folder = settings.temp_dir or Path(tempfile.gettempdir())
     uploads.register(app, uploads.UploadStore(folder, settings.max_video_bytes))
     access.register(app)

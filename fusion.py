@@ -1,13 +1,14 @@
 """Scores to a verdict: combined score, risk level, decision, reason codes. Pure functions.
 
 Nothing is made up here: a part that was not measured has no share in the combined score, and its
-absence makes the verdict inconclusive, with a decision of at best NEXT.
+absence makes the verdict inconclusive, with a decision of at best NEXT. The same holds for lips and
+voice that cannot be compared. An offset that jumps is no doubt but a finding: it forbids ALLOW.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from syncnet_python.calibration import Scale
+from syncnet_python.calibration import Thresholds, corrected_offset
 from syncnet_python.results import (
     ArtifactResult,
     Decision,
@@ -16,15 +17,11 @@ from syncnet_python.results import (
     Risk,
     SyncResult,
 )
+from syncnet_python.scale import Scale
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {"syncnet": 0.4, "efficientnet": 0.6}
 
-REAL_ABOVE = 0.6
-"""A combined score above this is called likely real."""
-
-# Lowest combined score of each answer, best first.
-_RISKS: tuple[tuple[float, Risk], ...] = ((0.8, "LOW"), (0.6, "MEDIUM"), (0.4, "HIGH"))
-_DECISIONS: tuple[tuple[float, Decision], ...] = ((0.8, "ALLOW"), (0.4, "NEXT"))
+DEFAULT_THRESHOLDS = Thresholds()
 
 # Below these a recording is poor enough to say so: grey levels, Laplacian variance, pixels, dB.
 DARK_BELOW = 50.0
@@ -74,25 +71,30 @@ def fuse(
     quality: Quality | None = None,
     missing: tuple[Missing, ...] = (),
     weights: Mapping[str, float] = DEFAULT_WEIGHTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    capture_offset: float = 0.0,
 ) -> Fused:
     """The verdict on what was measured.
 
-    scale: thresholds of the sync network that answered; needed where `sync` is given.
+    scale: levels of the sync network that answered; needed where `sync` is given.
+    capture_offset: frames that the set-up always adds, which are held against nobody.
+    Of a sync part with doubts nothing counts but the doubts.
     """
-    parts = {"syncnet": sync, "efficientnet": artifact}
+    doubts = sync.doubts if sync is not None else ()
+    comparable = sync if not doubts else None
+    parts = {"syncnet": comparable, "efficientnet": artifact}
     scores = {name: part.score for name, part in parts.items() if part is not None}
     combined = combine(scores, weights)
-    inconclusive = combined is None or bool(missing)
-    risk: Risk | None = None
-    decision: Decision = "NEXT"
-    if combined is not None:
-        risk = next((r for floor, r in _RISKS if combined >= floor), "CRITICAL")
-        decision = next((d for floor, d in _DECISIONS if combined >= floor), "BLOCK")
-        if inconclusive and decision == "ALLOW":
-            decision = "NEXT"
-    reasons = [f"MISSING_{part.part.upper()}" for part in missing]
-    if sync is not None and scale is not None:
-        reasons += sync_reasons(sync, scale)
+    inconclusive = combined is None or bool(missing) or bool(doubts)
+    spliced = comparable is not None and bool(comparable.changes)
+    risk, decision = _answer(combined, thresholds)
+    if (inconclusive or spliced) and decision == "ALLOW":
+        decision = "NEXT"
+    if spliced and risk == "LOW":
+        risk = "MEDIUM"
+    reasons = [*(f"MISSING_{part.part.upper()}" for part in missing), *doubts]
+    if comparable is not None and scale is not None:
+        reasons += sync_reasons(comparable, scale, capture_offset)
     if artifact is not None:
         reasons += artifact_reasons(artifact)
     if quality is not None:
@@ -102,7 +104,7 @@ def fuse(
     return Fused(
         combined_score=combined,
         risk_level=risk,
-        is_likely_real=None if combined is None else combined > REAL_ABOVE,
+        is_likely_real=None if combined is None else combined > thresholds.real,
         decision=decision,
         reason_codes=(*reasons, f"DECISION_{decision}"),
         inconclusive=inconclusive,
@@ -110,16 +112,32 @@ def fuse(
     )
 
 
-def sync_reasons(sync: SyncResult, scale: Scale) -> list[str]:
-    """How score, offset, confidence and distance read, in that order."""
+def _answer(combined: float | None, thresholds: Thresholds) -> tuple[Risk | None, Decision]:
+    """Risk and decision by the score alone."""
+    if combined is None:
+        return None, "NEXT"
+    if combined >= thresholds.allow:
+        return "LOW", "ALLOW"
+    if combined >= thresholds.next:
+        return "MEDIUM" if combined >= thresholds.real else "HIGH", "NEXT"
+    return "CRITICAL", "BLOCK"
+
+
+def sync_reasons(sync: SyncResult, scale: Scale, capture_offset: float = 0.0) -> list[str]:
+    """How score, offset, confidence and distance read, in that order, and whether the offset
+    jumps. capture_offset: as in `fuse`."""
     low_distance, high_distance = scale.distance_levels
     medium_confidence, high_confidence = scale.confidence_levels
-    return [
+    offset = corrected_offset(sync.subframe_offset, capture_offset)
+    reasons = [
         f"{_rising(sync.score, 0.75, 0.90)}_SYNC_SCORE",
-        f"{_falling(abs(sync.offset_frames), 2, 5)}_OFFSET",
+        f"{_falling(abs(offset), 2, 5)}_OFFSET",
         f"{_rising(sync.confidence, medium_confidence, high_confidence)}_CONFIDENCE",
         f"{_falling(sync.min_dist, low_distance, high_distance)}_DISTANCE",
     ]
+    if sync.changes:
+        reasons.append("OFFSET_CHANGES")
+    return reasons
 
 
 def artifact_reasons(artifact: ArtifactResult) -> list[str]:

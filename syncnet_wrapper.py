@@ -9,10 +9,11 @@ from typing import Literal, TypeVar
 
 from efficientnet_detector import EfficientNetDetector
 from frame_extractor import FrameExtractor
-from fusion import DEFAULT_WEIGHTS, fuse
+from fusion import DEFAULT_THRESHOLDS, DEFAULT_WEIGHTS, fuse
+from syncnet_python import calibration as calibrations
 from syncnet_python import media, pipeline, quality
 from syncnet_python.assembly import Device, Networks
-from syncnet_python.calibration import Scale
+from syncnet_python.calibration import Calibration
 from syncnet_python.errors import DeadlineExceeded, ModelError, RecordingError, SyncNetError
 from syncnet_python.networks.precision import Precision
 from syncnet_python.profiles import PUBLISHED, Profile
@@ -25,6 +26,7 @@ from syncnet_python.results import (
     Verdict,
     VideoInfo,
 )
+from syncnet_python.scale import Scale
 from syncnet_python.tracking import TrackingOptions
 
 Part = Literal["syncnet", "efficientnet"]
@@ -38,6 +40,8 @@ class SyncNetWrapper:
     come with the package, "auto" for the published ones where their files are there.
     weights: share of "syncnet" and "efficientnet" in the combined score. paths: weights files by
     registry name; they come before any folder. max_frames: face crops the classifier sees.
+    calibration: the operator's, which every score goes through. Raises CalibrationMismatch, here
+    or when networks are loaded, where it was fitted for other networks or weights.
     """
 
     def __init__(
@@ -52,10 +56,14 @@ class SyncNetWrapper:
         tracking: TrackingOptions = pipeline.WEBCAM,
         max_frames: int = 20,
         paths: Mapping[str, Path] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.networks = Networks(profile, models_dir, device, precision, paths)
         self._classifier = EfficientNetDetector.from_networks(self.networks)
         self._weights = dict(weights)
+        if calibration:
+            calibrations.check_registered(calibration, self.networks.choice.names, weights)
+        self._calibration = calibration
         self._limits = limits or media.Limits()
         if self.networks.choice.sync == PUBLISHED.sync:  # its figures are those of whole frames
             self._limits = replace(self._limits, kept_pixels=None)
@@ -63,22 +71,29 @@ class SyncNetWrapper:
         self._extractor = FrameExtractor(max_frames)
 
     def preload(self) -> None:
-        """Load every network now. Raises ModelError."""
+        """Load every network now. Raises ModelError, CalibrationMismatch."""
         self.networks.face_detector()
         self.networks.sync()
+        self.networks.landmarker()
         self._classifier.load()
+        self._check(self.networks.info())
 
     def loaded(self) -> tuple[str, ...]:
         """Registry names of the weights that are loaded."""
         return tuple(self.networks.info())
 
+    def _check(self, models: Mapping[str, ModelInfo]) -> None:
+        if self._calibration:
+            hashes = {name: info.sha256 for name, info in models.items()}
+            calibrations.check(self._calibration, hashes, self._weights)
+
     def process_video(self, path: Path | str, reference: str) -> Verdict:
         """Lip-sync alone: a verdict whose combined score is the sync score.
 
         reference: the caller's name for the recording, handed back and used for nothing else.
-        Raises RecordingError, ModelError.
+        Raises RecordingError, ModelError, CalibrationMismatch.
         """
-        evidence = _Evidence(reference, {"syncnet": 1.0}, partial=False)
+        evidence = _Evidence(reference, {"syncnet": 1.0}, self._calibration, partial=False)
         self._measure(Path(path), evidence, None)
         return evidence.verdict()
 
@@ -89,6 +104,7 @@ class SyncNetWrapper:
         efficientnet_detector: EfficientNetDetector | None = None,
         *,
         partial: bool = False,
+        heatmap: bool = False,
         on_partial: Callable[[Verdict], None] | None = None,
     ) -> Verdict:
         """Lip-sync and face artifacts, fused. The file is decoded and faces are found once.
@@ -96,13 +112,16 @@ class SyncNetWrapper:
         efficientnet_detector: another classifier than the profile's.
         partial: where the recording lets only one part be measured, return that part,
         inconclusive, instead of raising.
+        heatmap: draw what in the most suspicious frame speaks for manipulation.
         on_partial: called with what could be answered once the first part is measured, for a
         caller whose time may run out.
         Raises RecordingError; ModelError where want of weights leaves nothing measured. Where it
         costs one part only, the other is returned, inconclusive, and `missing` names the first.
+        CalibrationMismatch where the calibration is of other networks than those that answer.
         """
-        evidence = _Evidence(reference, self._weights, partial=partial)
-        self._measure(Path(path), evidence, efficientnet_detector or self._classifier, on_partial)
+        evidence = _Evidence(reference, self._weights, self._calibration, partial=partial)
+        classifier = efficientnet_detector or self._classifier
+        self._measure(Path(path), evidence, classifier, on_partial, heatmap=heatmap)
         return evidence.verdict()
 
     def _measure(
@@ -111,6 +130,8 @@ class SyncNetWrapper:
         evidence: "_Evidence",
         classifier: EfficientNetDetector | None,
         on_partial: Callable[[Verdict], None] | None = None,
+        *,
+        heatmap: bool = False,
     ) -> None:
         with evidence.timed("decode"):
             recording = media.read(path, self._limits, needs_audio=not evidence.partial)
@@ -124,6 +145,7 @@ class SyncNetWrapper:
         evidence.models |= {n: loaded[n] for n in self.networks.choice.for_sync if n in loaded}
         if classifier and classifier.info:
             evidence.models[classifier.info.name] = classifier.info
+        self._check(evidence.models)
         if network is None and classifier is None:
             raise evidence.errors[0]
 
@@ -136,9 +158,11 @@ class SyncNetWrapper:
         chosen = max(tracks, key=len)
         if network is not None:
             evidence.scale = network.scale
+            landmarker = self.networks.landmarker()
             with evidence.timed("syncnet"):
                 evidence.sync = evidence.attempt(
-                    "syncnet", lambda: pipeline.measure_sync(recording, tracks, network)
+                    "syncnet",
+                    lambda: pipeline.measure_sync(recording, tracks, network, landmarker),
                 )
             if evidence.sync:
                 chosen = tracks[[track.chosen for track in evidence.sync.tracks].index(True)]
@@ -154,7 +178,7 @@ class SyncNetWrapper:
             on_partial(evidence.verdict(_missing("efficientnet", late)))
         with evidence.timed("efficientnet"):
             times = [float(recording.times[i]) for i in crops.indices]
-            evidence.artifact = classifier.judge(crops.images, times)
+            evidence.artifact = classifier.judge(crops.images, times, heatmap=heatmap)
 
 
 @dataclass(slots=True)
@@ -163,6 +187,7 @@ class _Evidence:
 
     reference: str
     weights: Mapping[str, float]
+    calibration: Calibration | None
     partial: bool
     sync: SyncResult | None = None
     artifact: ArtifactResult | None = None
@@ -198,22 +223,30 @@ class _Evidence:
         if self.video is None:
             raise RuntimeError("there is no verdict before the recording is decoded")
         missing = (*self.missing, *also_missing)
+        sync, artifact, calibration = self.sync, self.artifact, self.calibration
+        if calibration and sync and self.scale:
+            sync = calibrations.of_sync(calibration, sync, self.scale)
+        if calibration and artifact:
+            artifact = calibrations.of_artifact(calibration, artifact)
         fused = fuse(
-            self.sync,
-            self.artifact,
+            sync,
+            artifact,
             scale=self.scale,
             quality=self.quality,
             missing=missing,
             weights=self.weights,
+            thresholds=calibration.thresholds if calibration else DEFAULT_THRESHOLDS,
+            capture_offset=calibration.capture_offset if calibration else 0.0,
         )
         return Verdict(
             **asdict(fused),
             missing=missing,
-            syncnet=self.sync,
-            efficientnet=self.artifact,
+            syncnet=sync,
+            efficientnet=artifact,
             quality=self.quality,
             video=self.video,
             models=dict(self.models),
+            calibration=calibration.info if calibration else None,
             timings_ms=dict(self.timings_ms),
             reference=self.reference,
         )

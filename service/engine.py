@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from service.settings import Settings
 from syncnet_python.media import Limits
-from syncnet_python.results import Verdict
+from syncnet_python.results import ModelInfo, Verdict
 from syncnet_python.tracking import TrackingOptions
 from syncnet_wrapper import SyncNetWrapper
 
@@ -25,10 +25,7 @@ class WrapperEngine:
             models_dir=settings.models_dir,
             device=settings.device,
             precision=settings.precision,
-            weights={
-                "syncnet": settings.syncnet_weight,
-                "efficientnet": settings.efficientnet_weight,
-            },
+            weights=settings.part_weights,
             limits=Limits(
                 duration_s=settings.max_duration_seconds, frame_pixels=settings.max_frame_pixels
             ),
@@ -37,22 +34,40 @@ class WrapperEngine:
             ),
             max_frames=settings.max_frames,
             paths=settings.weights_paths,
+            calibration=settings.calibration,
         )
 
     def score(
-        self, path: Path, reference: str, *, partial: bool, on_partial: Callable[[Verdict], None]
+        self,
+        path: Path,
+        reference: str,
+        *,
+        partial: bool,
+        heatmap: bool = False,
+        on_partial: Callable[[Verdict], None],
     ) -> Verdict:
         return self._wrapper.process_video_ensemble(
-            path, reference, partial=partial, on_partial=on_partial
+            path, reference, partial=partial, heatmap=heatmap, on_partial=on_partial
         )
 
     def preload(self) -> None:
         self._wrapper.preload()
+
+    def models(self) -> dict[str, ModelInfo]:
+        """The weights that are loaded, by registry name."""
+        return self._wrapper.networks.info()
 
     def loaded(self) -> tuple[str, ...]:
         return self._wrapper.loaded()
 
 
 def build(options: Mapping[str, JsonValue]) -> WrapperEngine:
-    """options: every setting by its name, as `Settings.model_dump(mode="json")` gives them."""
-    return WrapperEngine(Settings.model_validate(options))
+    """options: every setting by its name, as `Settings.model_dump(mode="json")` gives them.
+
+    Raises CalibrationError where the calibration's file is no longer what it was at the start.
+    """
+    settings = Settings.model_validate({**options, "calibration_file": None})
+    # Set afterwards, so that what is wrong with it keeps its own name.
+    file = options.get("calibration_file")
+    path = None if file is None else Path(str(file))
+    return WrapperEngine(settings.model_copy(update={"calibration_file": path}))

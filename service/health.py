@@ -1,5 +1,6 @@
 """Health: what is there and what is loaded, told without loading anything."""
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, current_app
@@ -8,13 +9,15 @@ import service
 from service.scorer import Scorer
 from service.settings import Settings
 from syncnet_python import profiles, weights
+from syncnet_python.results import CalibrationInfo
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/health")
 def health() -> dict[str, Any]:
-    return report(current_app.extensions["settings"], current_app.extensions["scorer"])
+    extensions = current_app.extensions
+    return report(extensions["settings"], extensions["scorer"], extensions["calibration"])
 
 
 @blueprint.get("/api/avsync/health")
@@ -27,12 +30,15 @@ def avsync_health() -> dict[str, Any]:
     }
 
 
-def report(settings: Settings, scorer: Scorer) -> dict[str, Any]:
+def report(
+    settings: Settings, scorer: Scorer, calibration: CalibrationInfo | None
+) -> dict[str, Any]:
     """The body of GET /health.
 
     detectors: every network of the registry by name; available: its file is there, whose hash is
     checked when it is loaded; loaded: in a scoring process. syncnet_available: lip-sync can be
     scored with the model profile that is set. models_loaded: the first request has been.
+    calibration: the operator's, as every answer names it; None without one.
     """
     loaded = scorer.loaded()
     detectors = {
@@ -54,6 +60,7 @@ def report(settings: Settings, scorer: Scorer) -> dict[str, Any]:
         "detectors": detectors,
         "syncnet_available": available.issuperset(choice.for_sync),
         "models_loaded": bool(loaded),
+        "calibration": asdict(calibration) if calibration else None,
         "config": {
             "max_video_size_mb": settings.max_video_size_mb,
             "processing_timeout": settings.processing_timeout_seconds,

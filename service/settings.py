@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from syncnet_python import calibration as calibrations
+from syncnet_python import profiles
+from syncnet_python.calibration import Calibration
+from syncnet_python.errors import CalibrationError
 
 
 class SettingsError(Exception):
@@ -53,8 +58,17 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
+def _calibration(path: Path) -> Path:
+    try:
+        calibrations.load(path)
+    except CalibrationError as error:
+        raise ValueError(f"{error.message}. {error.advice}") from error
+    return path
+
+
 Origin = Annotated[str, AfterValidator(_origin)]
 WritableFolder = Annotated[DirectoryPath, AfterValidator(_writable)]
+CalibrationFile = Annotated[Path, AfterValidator(_calibration)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 
 
@@ -135,6 +149,11 @@ class Settings(BaseSettings):
         default=None,
         description="The published classifier (best_model-v3.pt), when it lies elsewhere.",
     )
+    calibration_file: CalibrationFile | None = Field(
+        default=None,
+        description="What `syncnet-service calibrate` learnt about the recordings that come in; "
+        "applied to every score and named in every answer.",
+    )
     preload_models: bool = Field(
         default=False, description="Load the networks at start instead of at the first request."
     )
@@ -186,6 +205,26 @@ class Settings(BaseSettings):
             raise ValueError(f"SYNCNET_WEIGHT and EFFICIENTNET_WEIGHT add up to {total:g}, not 1")
         return self
 
+    @model_validator(mode="after")
+    def _calibration_fits(self) -> Self:
+        if stored := self.calibration:
+            choice = profiles.choose(self.model_profile, self.models_dir, self.weights_paths)
+            try:
+                calibrations.check_registered(stored, choice.names, self.part_weights)
+            except CalibrationError as error:
+                raise ValueError(f"CALIBRATION_FILE: {error.message}. {error.advice}") from error
+        return self
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the file says now. Raises CalibrationUnusable where it has changed since."""
+        return calibrations.load(self.calibration_file) if self.calibration_file else None
+
+    @property
+    def part_weights(self) -> dict[str, float]:
+        """Share of each part in the combined score."""
+        return {"syncnet": self.syncnet_weight, "efficientnet": self.efficientnet_weight}
+
     @property
     def max_video_bytes(self) -> int:
         return int(self.max_video_size_mb * 1024 * 1024)
@@ -211,10 +250,10 @@ class Settings(BaseSettings):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def load() -> Settings:
-    """Read the environment and `.env`. Raises SettingsError."""
+def load(**given: Any) -> Settings:
+    """Read the environment and `.env`; what is given by name comes first. Raises SettingsError."""
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         raise SettingsError("settings: " + "; ".join(_reasons(error))) from error
 

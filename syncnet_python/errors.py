@@ -15,6 +15,10 @@
     │   ├── WeightsMissing    a weights file is not where it should be
     │   │   └── FetchFailed   it could not be downloaded; what has arrived is kept
     │   └── WeightsCorrupt    a weights file does not have the registered hash
+    ├── CalibrationError      the operator's calibration: the operator can mend it
+    │   ├── CalibrationUnusable   its file cannot be read, or holds what cannot be used
+    │   ├── CalibrationMismatch   it was fitted for other networks than those that answer
+    │   └── TooFewRecordings  there is too little to learn one from
     ├── DeadlineExceeded      the analysis took longer than it may
     └── AnalysisFailed        the analysis process died or broke; never the sender's fault
 
@@ -110,6 +114,27 @@ class FetchFailed(WeightsMissing):
 class WeightsCorrupt(ModelError):
     code = "weights_corrupt"
     advice = "Delete the file and run `syncnet-service models fetch`, then `models verify`."
+
+
+class CalibrationError(SyncNetError):
+    """A calibration cannot be used or made; nothing is wrong with the recording."""
+
+    code = "calibration"
+
+
+class CalibrationUnusable(CalibrationError):
+    code = "calibration_unusable"
+    advice = "Point CALIBRATION_FILE at a file that `syncnet-service calibrate` wrote, or unset it."
+
+
+class CalibrationMismatch(CalibrationError):
+    code = "calibration_mismatch"
+    advice = "Run `syncnet-service calibrate` again with the present models and settings."
+
+
+class TooFewRecordings(CalibrationError):
+    code = "too_few_recordings"
+    advice = "Give more recordings of speaking people, in clear sight and with their sound."
 
 
 class DeadlineExceeded(SyncNetError):

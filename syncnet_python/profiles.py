@@ -26,6 +26,11 @@ class Choice:
         names = (self.face_detector, self.landmarks, self.sync)
         return tuple(name for name in names if name is not None)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that may answer."""
+        return (*self.for_sync, self.classifier)
+
 
 BUNDLED = Choice("face_finder", "syncnet_fcn", "efficientnet_b0", "face_landmarks")
 PUBLISHED = Choice("s3fd", "syncnet_v2", "deepfakedetector_b0_v3")

@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from service import settings
 from service.settings import Settings, SettingsError, load
+from syncnet_python import calibration, profiles, weights
+from syncnet_python.calibration import Calibration, Fit, Thresholds
+from syncnet_python.score_maps import Identity
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -73,8 +77,6 @@ def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weights_files_are_passed_on_by_their_registry_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from syncnet_python import weights
-
     for name in ("S3FD_MODEL_PATH", "SYNCNET_MODEL_PATH", "EFFICIENTNET_MODEL_PATH"):
         monkeypatch.setenv(name, f"/weights/{name}")
     paths = load().weights_paths
@@ -108,6 +110,8 @@ def test_weights_files_are_passed_on_by_their_registry_names(
         ("CORS_ORIGINS", "https://a.example/"),
         ("CORS_ORIGINS", "https://*.example.org"),
         ("LOG_LEVEL", "loud"),
+        ("CALIBRATION_FILE", "/no/such/file.json"),
+        ("CALIBRATION_FILE", "/dev/null"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(
@@ -137,6 +141,61 @@ def test_the_shares_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
     monkeypatch.setenv("EFFICIENTNET_WEIGHT", "0.5")
     assert load().syncnet_weight == 0.5
+
+
+def stored_calibration(path: Path, **fields: object) -> Path:
+    """A calibration that changes nothing, of the bundled networks unless said otherwise."""
+    hashes = {name: weights.entry(name).sha256 or "" for name in profiles.BUNDLED.names}
+    whole: dict[str, object] = {
+        "name": "test",
+        "made": date(2026, 11, 21),
+        "networks": hashes,
+        "capture_offset": 0.0,
+        "sync_map": Identity(),
+        "artifact_map": Identity(),
+        "thresholds": Thresholds(),
+        "weights": {"syncnet": 0.4, "efficientnet": 0.6},
+        "fitted": Fit(5, 0, 5, 0.05, None),
+    }
+    calibration.save(Calibration(**{**whole, **fields}), path)  # type: ignore[arg-type]
+    return path
+
+
+def test_a_calibration_is_read_at_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load().calibration is None
+    path = stored_calibration(tmp_path / "door.json")
+    monkeypatch.setenv("CALIBRATION_FILE", str(path))
+    monkeypatch.setenv("MODEL_PROFILE", "bundled")
+    assert load().calibration == calibration.load(path)
+    again = Settings.model_validate(load().model_dump(mode="json"))
+    assert again.calibration == calibration.load(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"networks": {"syncnet_fcn": "a" * 64}}, "was fitted for syncnet_fcn"),
+        ({"weights": {"syncnet": 0.5, "efficientnet": 0.5}}, "weighing 0.5, not 0.4"),
+    ],
+)
+def test_a_calibration_of_other_networks_stops_the_start_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fields: dict[str, object], said: str
+) -> None:
+    path = stored_calibration(tmp_path / "door.json", **fields)
+    monkeypatch.setenv("CALIBRATION_FILE", str(path))
+    monkeypatch.setenv("MODEL_PROFILE", "bundled")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("settings: CALIBRATION_FILE: calibration 'test' was fitted")
+    assert said in line
+    assert "syncnet-service calibrate" in line
+
+
+def test_what_is_given_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALIBRATION_FILE", "/no/such/file.json")
+    monkeypatch.setenv("PORT", "7000")
+    assert load(calibration_file=None, port=7001).port == 7001
 
 
 def test_an_ipv6_address_is_bound_in_brackets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,10 @@ import pytest
 from efficientnet_detector import EfficientNetDetector
 from evaluation.samples import talking_clip
 from syncnet_python import errors, media, weights
+from syncnet_python.calibration import Calibration, Fit, Thresholds
+from syncnet_python.profiles import BUNDLED
 from syncnet_python.results import Verdict
+from syncnet_python.score_maps import Identity, Linear
 from syncnet_wrapper import SyncNetWrapper
 
 pytestmark = pytest.mark.slow
@@ -89,6 +94,82 @@ def test_a_caller_short_of_time_is_told_what_is_known_so_far(
     assert partial.inconclusive
     assert partial.decision != "ALLOW"
     assert [(m.part, m.code) for m in partial.missing] == [("efficientnet", "timeout")]
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> Path:
+    """A face that does not speak, with a voice."""
+    path = tmp_path / "still.mp4"
+    talking_clip(path, still=True, container="mp4-h264-aac", size=(400, 300), seconds=3.0)
+    return path
+
+
+def test_where_lips_and_voice_cannot_be_compared_the_face_alone_is_judged(
+    wrapper: SyncNetWrapper, still: Path
+) -> None:
+    verdict = wrapper.process_video_ensemble(still, "x")
+    assert verdict.syncnet is not None
+    assert verdict.efficientnet is not None
+    (doubt,) = verdict.syncnet.doubts
+    assert doubt in ("MOUTH_STILL", "STILL_PICTURE")
+    assert doubt in verdict.reason_codes
+    assert verdict.combined_score == verdict.efficientnet.score
+    assert verdict.weights == {"syncnet": 0.0, "efficientnet": 1.0}
+    assert verdict.inconclusive
+    assert verdict.decision != "ALLOW"
+    alone = wrapper.process_video(still, "x")
+    assert alone.syncnet is not None
+    assert alone.combined_score is None
+    assert (alone.decision, alone.inconclusive) == ("NEXT", True)
+
+
+def bundled_calibration() -> Calibration:
+    """One that halves the face's score, of the bundled networks."""
+    return Calibration(
+        name="door",
+        made=date(2026, 11, 21),
+        networks={name: weights.entry(name).sha256 or "" for name in BUNDLED.names},
+        capture_offset=0.0,
+        sync_map=Identity(),
+        artifact_map=Linear(reference=0.0, scale=0.5, baseline=0.0),
+        thresholds=Thresholds(allow=0.95, real=0.9, next=0.85),
+        weights={"syncnet": 0.4, "efficientnet": 0.6},
+        fitted=Fit(5, 0, 5, 0.05, None),
+    )
+
+
+def test_every_score_goes_through_the_calibration(
+    wrapper: SyncNetWrapper, clip: Callable[[str], Path]
+) -> None:
+    ours = bundled_calibration()
+    raw = wrapper.process_video_ensemble(clip("synced"), "x")
+    calibrated = SyncNetWrapper(profile="bundled", device="cpu", calibration=ours)
+    verdict = calibrated.process_video_ensemble(clip("synced"), "x")
+    assert raw.efficientnet is not None
+    assert raw.syncnet is not None
+    assert verdict.efficientnet is not None
+    assert verdict.syncnet == raw.syncnet
+    assert verdict.efficientnet.raw_score == raw.efficientnet.score
+    assert verdict.efficientnet.score == pytest.approx(raw.efficientnet.score / 2)
+    assert verdict.combined_score == pytest.approx(
+        0.4 * raw.syncnet.score + 0.6 * verdict.efficientnet.score
+    )
+    assert verdict.decision == "BLOCK"
+    assert verdict.calibration == ours.info
+    assert raw.calibration is None
+
+
+def test_a_calibration_of_other_networks_is_refused_before_anything_is_loaded() -> None:
+    ours = bundled_calibration()
+    other = replace(ours, networks={**ours.networks, "syncnet_fcn": "0" * 64})
+    with pytest.raises(errors.CalibrationMismatch, match="syncnet_fcn 000000000000"):
+        SyncNetWrapper(profile="bundled", calibration=other)
+    with pytest.raises(errors.CalibrationMismatch, match="weighing"):
+        SyncNetWrapper(
+            profile="bundled", calibration=ours, weights={"syncnet": 1.0, "efficientnet": 0.0}
+        )
+    with pytest.raises(errors.CalibrationMismatch, match="but s3fd answers"):
+        SyncNetWrapper(profile="published", calibration=ours)
 
 
 @pytest.mark.parametrize(
