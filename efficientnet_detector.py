@@ -4,9 +4,10 @@ Everything that differs between weights files (layout, class order, input size, 
 read from their row in the registry; the code is the same for all of them.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from syncnet_python import weights
+from syncnet_python import heat_map, weights
 from syncnet_python.assembly import Device, Networks, resolve_device
 from syncnet_python.errors import WeightsCorrupt, WeightsMissing
 from syncnet_python.face_crops import resize
 from syncnet_python.networks import efficientnet
 from syncnet_python.networks.precision import Precision, inference_dtype
 from syncnet_python.profiles import BUNDLED
-from syncnet_python.results import ArtifactResult, ModelInfo, Statistics
+from syncnet_python.results import ArtifactResult, HeatMap, ModelInfo, Statistics
 from syncnet_python.weights import WeightsEntry
 
 Picture = Image.Image | NDArray[np.uint8]
@@ -120,25 +121,39 @@ class EfficientNetDetector:
             scores += classifier.real_probabilities(frames[start : start + BATCH])
         return scores
 
-    def judge(self, frames: Sequence[Picture], times: Sequence[float]) -> ArtifactResult:
-        """One answer about the crops of one face. times: seconds, one for each crop.
+    def judge(
+        self, frames: Sequence[Picture], times: Sequence[float], *, heatmap: bool = False
+    ) -> ArtifactResult:
+        """One answer about the crops of one face.
 
+        times: seconds, one for each crop; heatmap: whether to draw what in the most suspicious
+        crop speaks for manipulation.
         Raises ValueError for no crops or another number of times.
         """
-        return aggregate(self.predict_frames(frames), times)
+        scores = self.predict_frames(frames)
+        result = aggregate(scores, times)
+        if not heatmap:
+            return result
+        worst = int(np.argmin(scores))
+        crop = as_bgr(frames[worst])
+        shares = heat_map.strength(self._loaded().speaks_for_fake(crop))
+        png = heat_map.png_base64(heat_map.overlay(crop, shares))
+        return replace(result, heatmap=HeatMap(float(times[worst]), scores[worst], png))
 
 
 def aggregate(scores: Sequence[float], times: Sequence[float]) -> ArtifactResult:
     """Scores of single frames (probability of real, 0-1) to the mean answer about the face.
 
-    consistency = 1 - 2 std: 0 where half of the frames say 0 and the other half 1.
+    times: seconds, in any order. consistency = 1 - 2 std: 0 where half of the frames say 0 and
+    the other half 1.
     """
     if not scores or len(scores) != len(times):
         raise ValueError(
             f"needs one time for each of at least one score: {len(scores)} scores, "
             f"{len(times)} times"
         )
-    values = np.asarray(scores, np.float64)
+    order = np.argsort(times, kind="stable")
+    values = np.asarray(scores, np.float64)[order]
     mean, std = float(values.mean()), float(values.std())
     return ArtifactResult(
         is_real=mean > 0.5,
@@ -146,10 +161,24 @@ def aggregate(scores: Sequence[float], times: Sequence[float]) -> ArtifactResult
         confidence=abs(2 * mean - 1),
         consistency=max(0.0, 1 - 2 * std),
         num_frames=len(scores),
-        frame_scores=tuple(float(score) for score in scores),
-        frame_times=tuple(float(time) for time in times),
+        frame_scores=tuple(values.tolist()),
+        frame_times=tuple(float(times[i]) for i in order),
         statistics=Statistics(mean, std, float(values.min()), float(values.max())),
+        temporal_consistency=temporal_consistency(values),
+        raw_score=mean,
     )
+
+
+def temporal_consistency(scores: Sequence[float] | NDArray[np.float64]) -> float:
+    """1 - the mean difference of neighbours in time, 0-1; 1 for a single score.
+
+    scores: each 0-1, in time order. Frames that flicker between a and b give 1 - |a - b|, while
+    a drift from a to b over n frames costs |a - b| / (n - 1) only: a real face does change with
+    light and pose, but not to and fro from one frame to the next. The difference and not its
+    ratio to the variance, because flicker of a hundredth is none, however random it looks.
+    """
+    steps = np.abs(np.diff(np.asarray(scores, np.float64)))
+    return float(1 - steps.mean()) if steps.size else 1.0
 
 
 def classifier_of(path: Path) -> str:
@@ -188,21 +217,43 @@ class _Classifier:
         except (KeyError, RuntimeError) as error:
             raise WeightsCorrupt(f"{row.name} does not fit {row.layout}: {error}") from error
         self.info = info
-        self._network = efficientnet.prepared(network).to(device, dtype)
+        self._network = efficientnet.prepared(network).to(device, dtype).requires_grad_(False)
         self._real, self._fake = row.classes.index("real"), row.classes.index("fake")
-        self._size = row.input_size
+        self._size, self._flip = row.input_size, row.flip
         self._mean = torch.tensor(row.mean).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(row.std).view(1, 3, 1, 1) * 255
         self._device, self._dtype = device, dtype
 
     @torch.inference_mode()
     def real_probabilities(self, frames: Sequence[Picture]) -> list[float]:
-        rgb = np.stack([resize(as_bgr(frame), self._size)[..., ::-1] for frame in frames])
+        inputs = self._inputs([as_bgr(frame) for frame in frames]).to(self._dtype)
+        odds = self._log_odds(inputs)
+        if self._flip:
+            odds = (odds + self._log_odds(inputs.flip(3))) / 2
+        return [float(value) for value in torch.sigmoid(odds)]
+
+    def speaks_for_fake(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`efficientnet.contributions` to the class fake of one BGR crop: (rows, columns)."""
+        # Gradients want float32; the numbers are those that judged the frame. The copy of a
+        # narrower network is small and rarely wanted, so it is not kept.
+        narrow = self._dtype != torch.float32
+        network = copy.deepcopy(self._network).float() if narrow else self._network
+        inputs = self._inputs([crop])
+        found = efficientnet.contributions(network, inputs, self._fake, self._real)
+        if self._flip:
+            mirrored = efficientnet.contributions(network, inputs.flip(3), self._fake, self._real)
+            found = (found + mirrored.flip(2)) / 2
+        return np.asarray(found[0].cpu().numpy(), np.float32)
+
+    def _inputs(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
+        rgb = np.stack([resize(crop, self._size)[..., ::-1] for crop in crops])
         pixels = torch.from_numpy(rgb).permute(0, 3, 1, 2)
-        inputs = (pixels.float() - self._mean) / self._std
-        logits = self._network(inputs.to(self._device, self._dtype)).float().cpu()
-        real = torch.sigmoid(logits[:, self._real] - logits[:, self._fake])
-        return [float(value) for value in real]
+        return ((pixels.float() - self._mean) / self._std).to(self._device)
+
+    def _log_odds(self, inputs: Tensor) -> Tensor:
+        """Of real against fake, (n,) float32 on the CPU."""
+        logits: Tensor = self._network(inputs).float().cpu()
+        return logits[:, self._real] - logits[:, self._fake]
 
 
 def as_bgr(picture: Picture) -> NDArray[np.uint8]:

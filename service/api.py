@@ -40,6 +40,7 @@ def _score(*, consent_required: bool) -> dict[str, Any]:
         path,
         g.request_id,
         partial=fields.partial,
+        heatmap=fields.heatmap,
         deadline=started + settings.processing_timeout_seconds,
     )
     return responses.verdict_body(

@@ -15,7 +15,8 @@ from syncnet_python import errors
 from syncnet_python.results import Verdict
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Largest message that is accepted, in bytes; a verdict on 30 seconds has about 50,000."""
+"""Largest message that is accepted, in bytes; a verdict on 30 seconds has about 50,000, and a
+heat map adds as much, or four times that at worst."""
 
 
 class _Message(BaseModel):
@@ -35,12 +36,16 @@ class Start(_Message):
 
 
 class Score(_Message):
-    """To the scoring process: analyse this file. partial: measure what can be measured."""
+    """To the scoring process: analyse this file.
+
+    partial: measure what can be measured; heatmap: draw the most suspicious frame.
+    """
 
     kind: Literal["score"] = "score"
     path: Path
     reference: str
     partial: bool
+    heatmap: bool = False
 
 
 class Loaded(_Message):

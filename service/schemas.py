@@ -43,7 +43,8 @@ class ScoreFields(BaseModel):
     """What can be said about a recording beside the recording itself; unknown fields are ignored.
 
     metadata: for the sender's own use; checked and not kept. partial: answer with the part that
-    can be measured where the rest cannot.
+    can be measured where the rest cannot. heatmap: draw what in the most suspicious frame speaks
+    for manipulation.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +53,7 @@ class ScoreFields(BaseModel):
     user_consent: bool | None = None
     metadata: Annotated[dict[str, JsonValue], BeforeValidator(_metadata)] | None = None
     partial: bool = False
+    heatmap: bool = False
 
 
 class PathFields(ScoreFields):
@@ -61,10 +63,9 @@ class PathFields(ScoreFields):
 
 
 def form_fields(form: MultiDict[str, str], query: MultiDict[str, str]) -> ScoreFields:
-    """The fields of a form; `partial` may stand in the query. Raises Malformed."""
-    values = form.to_dict()
-    if "partial" in query:
-        values.setdefault("partial", query["partial"])
+    """The fields of a form; `partial` and `heatmap` may stand in the query. Raises Malformed."""
+    wished = {name: query[name] for name in ("partial", "heatmap") if name in query}
+    values = wished | form.to_dict()
     try:
         return ScoreFields.model_validate(values)
     except ValidationError as error:

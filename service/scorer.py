@@ -64,11 +64,20 @@ class Scorer:
                 slot.start()
             self._idle.put(slot)
 
-    def score(self, path: Path, reference: str, *, partial: bool, deadline: float) -> Verdict:
+    def score(
+        self,
+        path: Path,
+        reference: str,
+        *,
+        partial: bool,
+        deadline: float,
+        heatmap: bool = False,
+    ) -> Verdict:
         """Analyse one file.
 
         path: absolute; reference: names the analysis in the library's log lines; partial: measure
         what can be measured of a recording that cannot be judged in full;
+        heatmap: draw what in the most suspicious frame speaks for manipulation;
         deadline: on the clock of `time.monotonic`, waiting for a free process included.
         Returns the verdict, or the part that was ready when the deadline passed.
         Raises SyncNetError: what the analysis raised, Busy, DeadlineExceeded, AnalysisFailed.
@@ -76,9 +85,8 @@ class Scorer:
         if not self._places.acquire(blocking=False):
             raise Busy("Too many recordings wait to be analysed.")
         try:
-            return self._score(
-                channel.Score(path=path, reference=reference, partial=partial), deadline
-            )
+            order = channel.Score(path=path, reference=reference, partial=partial, heatmap=heatmap)
+            return self._score(order, deadline)
         finally:
             self._places.release()
 

@@ -30,7 +30,13 @@ class Engine(Protocol):
     """What scores a file: `service.engine` outside of tests."""
 
     def score(
-        self, path: Path, reference: str, *, partial: bool, on_partial: Callable[[Verdict], None]
+        self,
+        path: Path,
+        reference: str,
+        *,
+        partial: bool,
+        heatmap: bool,
+        on_partial: Callable[[Verdict], None],
     ) -> Verdict:
         """Raises SyncNetError. on_partial is called with what to answer if time runs out."""
         ...
@@ -103,7 +109,11 @@ def _serve(connection: Connection, lazy: _Lazy, order: channel.Score) -> None:
     try:
         engine = lazy.get()
         verdict = engine.score(
-            order.path, order.reference, partial=order.partial, on_partial=on_partial
+            order.path,
+            order.reference,
+            partial=order.partial,
+            heatmap=order.heatmap,
+            on_partial=on_partial,
         )
         channel.send(connection, channel.Loaded(names=tuple(engine.loaded())))
         channel.send(connection, channel.Done(verdict=verdict))

@@ -78,11 +78,15 @@ class Landmarks:
 
 
 class Landmarker:
-    """The landmark networks with their weights, ready to use."""
+    """The landmark networks with their weights, ready to use.
+
+    Raises WeightsCorrupt for other parameters.
+    """
 
     def __init__(self, state: Mapping[str, Tensor], *, batch_size: int = 64) -> None:
         network = FaceLandmarks()
-        network.load_state_dict(state)
+        with weights.fitting("face_landmarks"):
+            network.load_state_dict(state)
         folded = fold_batch_norms(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._coarse, self._fine = folded.coarse, folded.fine
         self._batch_size = batch_size

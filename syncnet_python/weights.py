@@ -7,7 +7,9 @@ what is there; only `load` imports it.
 
 import functools
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +40,8 @@ class WeightsEntry:
     `networks/` reads it; size: bytes; sha256, or git_blob (SHA-1 over "blob <size>\\0" + bytes)
     where no SHA-256 was published; url: None for bundled files.
     For classifiers: classes in the order of the network's outputs, input_size in pixels, mean and
-    std per RGB channel of pixels scaled to 0-1.
+    std per RGB channel of pixels scaled to 0-1; flip: whether an answer is the mean of those for
+    the picture and its mirror image.
     """
 
     name: str
@@ -56,6 +59,7 @@ class WeightsEntry:
     input_size: int | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    flip: bool = False
 
 
 @functools.cache
@@ -104,7 +108,7 @@ def sha256_of(path: Path) -> str:
 
 def git_blob_of(path: Path) -> str:
     """The id git gives a file: SHA-1 over a header with its size and its bytes."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    digest = _git_blob(path.stat().st_size)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
@@ -116,22 +120,7 @@ def verify_file(path: Path, row: WeightsEntry) -> str:
 
     Raises WeightsCorrupt where they differ, and for a row that has no hash to check.
     """
-    size = path.stat().st_size
-    sha256 = sha256_of(path)
-    for start, what in LOOKALIKES.items():
-        if sha256.startswith(start):
-            raise WeightsCorrupt(f"{path.name} is not {row.name}: {what}")
-    if row.size is not None and size != row.size:
-        raise WeightsCorrupt(f"{path.name} has {size:,} bytes, {row.name} has {row.size:,}")
-    if row.sha256 is not None:
-        wrong = sha256 != row.sha256
-    elif row.git_blob is not None:
-        wrong = git_blob_of(path) != row.git_blob
-    else:
-        raise WeightsCorrupt(f"the registry has no hash for {row.name}, so it cannot be trusted")
-    if wrong:
-        raise WeightsCorrupt(f"{path.name} is not the registered {row.name}: its hash differs")
-    return sha256
+    return _verify(row, path.name, path.stat().st_size, sha256_of(path), lambda: git_blob_of(path))
 
 
 def load(
@@ -139,6 +128,7 @@ def load(
 ) -> tuple[dict[str, "Tensor"], ModelInfo]:
     """Find, verify and read a state dict; floating tensors come back as float32 on the CPU.
 
+    The file is read once: what is verified is what is loaded, whatever becomes of the file.
     Raises WeightsMissing, WeightsCorrupt.
     """
     import torch  # deferred: the web process asks for `status` and never loads
@@ -148,11 +138,59 @@ def load(
     if path is None:
         # The message reaches strangers, so it names the file and not the folder.
         raise WeightsMissing(f"the weights of {name} ({row.filename}) are not here")
-    sha256 = verify_file(path, row)
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsMissing(f"{path.name} cannot be read: {error.strerror}") from error
+    sha256 = _verify(
+        row,
+        path.name,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        lambda: _git_blob(len(data), data).hexdigest(),
+    )
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        state = stored.get("state_dict", stored)
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     except Exception as error:  # torch raises many kinds for one cause: not a plain state dict
         raise WeightsCorrupt(f"{path.name} cannot be read as a state dict: {error}") from error
-    state = stored.get("state_dict", stored)
-    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     return state, ModelInfo(name, row.version, row.origin, sha256)
+
+
+@contextmanager
+def fitting(name: str) -> Iterator[None]:
+    """Around putting the parameters of that registry name into their network.
+
+    Raises WeightsCorrupt, with the file's name, where their names or shapes are others.
+    """
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        raise WeightsCorrupt(f"{entry(name).filename} does not fit {name}: {error}") from error
+
+
+def _git_blob(size: int, data: bytes = b"") -> "hashlib._Hash":
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    digest.update(data)
+    return digest
+
+
+def _verify(
+    row: WeightsEntry, filename: str, size: int, sha256: str, git_blob: Callable[[], str]
+) -> str:
+    """Check a file's figures against its row. git_blob: called only where it decides."""
+    for start, what in LOOKALIKES.items():
+        if sha256.startswith(start):
+            raise WeightsCorrupt(f"{filename} is not {row.name}: {what}")
+    if row.size is not None and size != row.size:
+        raise WeightsCorrupt(f"{filename} has {size:,} bytes, {row.name} has {row.size:,}")
+    if row.sha256 is not None:
+        wrong = sha256 != row.sha256
+    elif row.git_blob is not None:
+        wrong = git_blob() != row.git_blob
+    else:
+        raise WeightsCorrupt(f"the registry has no hash for {row.name}, so it cannot be trusted")
+    if wrong:
+        raise WeightsCorrupt(f"{filename} is not the registered {row.name}: its hash differs")
+    return sha256

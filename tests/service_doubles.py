@@ -23,9 +23,12 @@ from service.settings import Settings
 from syncnet_python import errors
 from syncnet_python.results import (
     ArtifactResult,
+    CalibrationInfo,
+    HeatMap,
     Missing,
     ModelInfo,
     OffsetCurve,
+    OffsetMoment,
     Quality,
     Statistics,
     SyncResult,
@@ -63,6 +66,14 @@ SYNC = SyncResult(
         TRACK,
         replace(TRACK, offset_frames=None, confidence=None, min_dist=None, chosen=False),
     ),
+    subframe_offset=-2.2,
+    timeline=(
+        OffsetMoment(time_s=1.0, offset=-2.3, low=-2.6, high=-2.0, confidence=7.0),
+        OffsetMoment(time_s=2.0, offset=None, low=None, high=None, confidence=1.5),
+    ),
+    changes=(),
+    doubts=(),
+    raw_score=0.85,
 )
 ARTIFACT = ArtifactResult(
     is_real=True,
@@ -73,6 +84,8 @@ ARTIFACT = ArtifactResult(
     frame_scores=(0.75, 0.85),
     frame_times=(0.5, 1.5),
     statistics=Statistics(mean=0.8, std=0.05, min=0.75, max=0.85),
+    temporal_consistency=0.9,
+    raw_score=0.75,
 )
 VERDICT = Verdict(
     combined_score=0.84,
@@ -88,6 +101,9 @@ VERDICT = Verdict(
     quality=Quality(brightness=120.0, sharpness=80.0, face_size=140.0, snr_db=25.0),
     video=VideoInfo(duration_s=4.0, width=640, height=480, fps=29.97, codec="vp8", frames_used=100),
     models={"syncnet": ModelInfo("syncnet_double", "1", "bundled", "0" * 64)},
+    calibration=CalibrationInfo(
+        name="front door", sha256="1" * 64, made="2026-11-21", capture_offset=-2.0
+    ),
     timings_ms={"decode": 120.5},
 )
 PARTIAL = replace(
@@ -113,7 +129,13 @@ class DoubleEngine:
         return self._loaded
 
     def score(
-        self, path: Path, reference: str, *, partial: bool, on_partial: Callable[[Verdict], None]
+        self,
+        path: Path,
+        reference: str,
+        *,
+        partial: bool,
+        heatmap: bool,
+        on_partial: Callable[[Verdict], None],
     ) -> Verdict:
         self.preload()
         content = path.read_bytes()
@@ -121,6 +143,9 @@ class DoubleEngine:
         match word:
             case "answer":
                 return VERDICT
+            case "map":  # as many characters as the file says
+                drawn = HeatMap(time_s=0.5, score=0.75, png="A" * int(rest)) if heatmap else None
+                return replace(VERDICT, efficientnet=replace(ARTIFACT, heatmap=drawn))
             case "pid":  # where the file lay, and who read it
                 return replace(VERDICT, timings_ms={"pid": os.getpid()}, reason_codes=(str(path),))
             case "digest":

@@ -150,3 +150,31 @@ def test_wrong_weights_are_refused():
     del state["_conv_head.weight"]
     with pytest.raises(RuntimeError, match="_conv_head"):
         efficientnet.from_state(state, "efficientnet_b0")
+
+
+@pytest.mark.parametrize("layout", efficientnet.LAYOUTS)
+def test_contributions_are_the_gradient_times_the_map(layout):
+    """What the logits change by when one place of the map grows, for each place."""
+    names = efficientnet.LAYOUTS[layout].torchvision_names
+    state = torchvision_state() if names else formula_state()
+    network = efficientnet.from_state(state, layout).double().requires_grad_(False)
+    x = formula_image(64, 96).double()
+    shown = efficientnet.contributions(network, x, 0, 1)
+    assert shown.shape == (len(x), 4, 6)
+    assert not shown.requires_grad
+    early = network.early(x)
+    step = 1e-6
+    for row, column in ((0, 0), (2, 3), (3, 5)):
+        nudge = torch.zeros_like(early)
+        nudge[:, :, row, column] = early[:, :, row, column] * step
+        change = (network.logits(early + nudge) - network.logits(early - nudge)) / (2 * step)
+        expected = change[:, 0] - change[:, 1]
+        torch.testing.assert_close(shown[:, row, column], expected, rtol=1e-4, atol=1e-9)
+
+
+def test_logits_of_the_early_map_are_the_answer():
+    network = efficientnet.from_state(formula_state(), "efficientnet_b0")
+    with torch.inference_mode():
+        x = formula_image(75, 90)
+        assert network.early(x).shape[1:] == (80, 5, 6)
+        assert torch.equal(network.logits(network.early(x)), network(x))

@@ -1,3 +1,4 @@
+import base64
 import functools
 import hashlib
 import threading
@@ -8,11 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import spearmanr
 
 import efficientnet_detector
-from efficientnet_detector import EfficientNetDetector, aggregate
-from syncnet_python import weights
+from efficientnet_detector import EfficientNetDetector, aggregate, temporal_consistency
+from syncnet_python import face_crops, heat_map, weights
 from syncnet_python.assembly import Networks
 from syncnet_python.errors import WeightsCorrupt, WeightsMissing
 from syncnet_python.networks import efficientnet
@@ -20,6 +24,7 @@ from syncnet_python.weights import WeightsEntry
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+probability = st.floats(0, 1)
 
 
 @functools.cache
@@ -276,6 +281,125 @@ def test_aggregate():
     assert aggregate([0.9, 0.9], [0, 1]).consistency == pytest.approx(1)
 
 
+def test_aggregate_puts_frames_in_time_order():
+    result = aggregate([0.2, 0.6, 0.4], [2.0, 0.0, 1.0])
+    assert result.frame_times == (0.0, 1.0, 2.0)
+    assert result.frame_scores == (0.6, 0.4, 0.2)
+    assert result.temporal_consistency == pytest.approx(0.8)
+    assert result.raw_score == result.score
+    assert result.heatmap is None
+
+
+@given(probability, st.integers(1, 40))
+def test_frames_that_agree_are_consistent_in_time(score, count):
+    assert temporal_consistency([score] * count) == 1
+
+
+@given(st.lists(probability, min_size=1, max_size=40))
+def test_consistency_in_time_is_a_share_and_blind_to_its_direction(scores):
+    value = temporal_consistency(scores)
+    assert 0 <= value <= 1
+    assert temporal_consistency(scores[::-1]) == pytest.approx(value)
+    assert temporal_consistency([1 - score for score in scores]) == pytest.approx(value)
+
+
+@given(st.lists(probability, min_size=2, max_size=40))
+def test_a_drift_is_the_most_consistent_order_and_costs_its_height_once(scores):
+    drift = temporal_consistency(sorted(scores))
+    assert drift >= temporal_consistency(scores) - 1e-12
+    assert drift == pytest.approx(1 - (max(scores) - min(scores)) / (len(scores) - 1))
+
+
+@given(probability, probability, st.integers(2, 40))
+def test_flicker_costs_its_whole_height(a, b, count):
+    flicker = [a, b] * count
+    assert temporal_consistency(flicker) == pytest.approx(1 - abs(a - b))
+    assert aggregate([0.0, 1.0] * count, range(2 * count)).temporal_consistency == 0
+
+
+def test_flips_average_the_logits_of_the_picture_and_its_mirror_image(register):
+    state = random_state()
+    register(state, flip=True)
+    frames = [picture(seed) for seed in range(efficientnet_detector.BATCH + 2)]
+    scores = detector().predict_frames(frames)
+    for frame, score in list(zip(frames, scores, strict=True))[-3:]:
+        odds = [
+            np.log(float(real) / float(fake))
+            for fake, real in (by_hand(state, frame), by_hand(state, frame[:, ::-1]))
+        ]
+        assert score == pytest.approx(1 / (1 + np.exp(-np.mean(odds))), abs=1e-4)
+        assert abs(odds[0] - odds[1]) > 1e-3
+    mirrored = detector().predict_frames([frame[:, ::-1].copy() for frame in frames])
+    assert mirrored == pytest.approx(scores, abs=1e-5)
+
+
+def test_published_weights_answer_for_the_picture_alone():
+    published = [row for row in weights.registry().values() if row.origin == "published"]
+    assert not any(row.flip for row in published)
+
+
+def decoded(heatmap):
+    return cv2.imdecode(np.frombuffer(base64.b64decode(heatmap.png), np.uint8), cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("layout", efficientnet.LAYOUTS)
+def test_the_heat_map_is_of_the_most_suspicious_frame(register, layout, flip):
+    state = random_state()
+    if layout == "efficientnet_b0_torchvision":
+        theirs = {ours: name for name, ours in efficientnet._torchvision_modules().items()}
+        split = {name: name.rpartition(".") for name in state}
+        state = {f"{theirs[m]}.{p}": state[name] for name, (m, _, p) in split.items()}
+    register(state, layout=layout, flip=flip)
+    classifier = detector()
+    frames = [picture(seed, 80, 72) for seed in range(4)]
+    plain = classifier.judge(frames, [3.0, 2.0, 1.0, 0.0])
+    judged = classifier.judge(frames, [3.0, 2.0, 1.0, 0.0], heatmap=True)
+    assert plain == replace(judged, heatmap=None)
+    worst = int(np.argmin(judged.frame_scores))
+    assert judged.heatmap.score == judged.frame_scores[worst] == judged.statistics.min
+    assert judged.heatmap.time_s == judged.frame_times[worst]
+    drawn = decoded(judged.heatmap)
+    expected = [
+        heat_map.overlay(f, heat_map.strength(classifier._loaded().speaks_for_fake(f)))
+        for f in reversed(frames)
+    ]
+    assert [np.array_equal(drawn, other) for other in expected] == [i == worst for i in range(4)]
+    assert np.ptp(drawn.astype(int), axis=2).max() > 30, "nothing is coloured"
+
+
+def test_a_heat_map_leaves_the_scores_alone_and_needs_no_gradients_kept(register):
+    register(random_state())
+    classifier = detector()
+    before = classifier.predict_frames([picture()])
+    first = classifier.judge([picture()], [0.0], heatmap=True)
+    assert classifier.predict_frames([picture()]) == before
+    assert classifier.judge([picture()], [0.0], heatmap=True) == first
+    network = classifier._loaded()._network
+    assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+
+
+def test_the_heat_map_of_a_network_in_bfloat16_is_nearly_that_in_float32(register, monkeypatch):
+    register(random_state())
+    exact = detector()._loaded().speaks_for_fake(picture())
+    monkeypatch.setattr(
+        efficientnet_detector, "inference_dtype", lambda device, precision: torch.bfloat16
+    )
+    classifier = detector()
+    near = classifier._loaded().speaks_for_fake(picture())
+    assert classifier._loaded()._network._fc.weight.dtype == torch.bfloat16
+    assert near.dtype == exact.dtype == np.float32
+    assert np.corrcoef(near.ravel(), exact.ravel())[0, 1] > 0.95
+
+
+def test_with_flips_the_heat_map_of_the_mirror_image_is_the_mirror_image(register):
+    register(random_state(), flip=True)
+    classifier = detector()._loaded()
+    shares = classifier.speaks_for_fake(picture())
+    mirrored = classifier.speaks_for_fake(np.ascontiguousarray(picture()[:, ::-1]))
+    assert mirrored[:, ::-1] == pytest.approx(shares, abs=1e-5)
+
+
 def test_aggregate_needs_scores_and_their_times():
     with pytest.raises(ValueError, match="at least one"):
         aggregate([], [])
@@ -304,3 +428,33 @@ def test_bundled_weights_tell_face_swaps_better_than_chance():
         scores[label] = np.array(classifier.predict_frames([cv2.imread(str(f)) for f in files]))
     wins = (scores["real"][:, None] > scores["fake"][None]).mean()
     assert wins > 0.65
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_heat_map_points_at_what_the_bundled_weights_object_to():
+    """Painting over the places that it colours makes face swaps look more real than painting over
+    others does: ranks of colour and effect agree, in the mean over swaps that are found out."""
+    folder = SHARED / "data" / "artifact_val"
+    if not folder.is_dir():
+        pytest.skip("needs the checking media beside the checkout")
+    classifier = detector()
+    agreement = []
+    for file in sorted(folder.glob("dfdc_fake_*.jpg"))[::15]:
+        crop = face_crops.resize(cv2.imread(str(file)), 112)
+        cell = 16
+        painted = []
+        for row, column in np.ndindex(7, 7):
+            mask = np.zeros((112, 112), np.uint8)
+            mask[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = 255
+            painted.append(cv2.inpaint(crop, mask, 3, cv2.INPAINT_TELEA))
+        scores = np.array(classifier.predict_frames([crop, *painted]))
+        if scores[0] < 0.4:
+            odds = np.log(scores / (1 - scores))
+            shares = heat_map.strength(classifier._loaded().speaks_for_fake(crop))
+            places = cv2.resize(shares, (112, 112), interpolation=cv2.INTER_LINEAR)
+            places = cv2.resize(places, (7, 7), interpolation=cv2.INTER_AREA)
+            agreement.append(spearmanr(places.ravel(), odds[1:] - odds[0]).statistic)
+    print(f"mean rank correlation {np.mean(agreement):.3f} over {len(agreement)}")
+    assert len(agreement) >= 10
+    assert np.mean(agreement) > 0.05

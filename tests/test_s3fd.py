@@ -35,7 +35,7 @@ def test_parameters_carry_the_published_names() -> None:
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    with pytest.raises(WeightsCorrupt, match="S3FD"):
+    with pytest.raises(WeightsCorrupt, match=r"sfd_face\.pth"):
         build(parity.syncnet_state())
 
 

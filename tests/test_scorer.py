@@ -92,6 +92,19 @@ def test_a_verdict_arrives_as_it_was_sent(desk: Desk) -> None:
     assert desk.score("answer") == doubles.VERDICT
 
 
+def test_a_heat_map_is_asked_for_and_arrives_whole(desk: Desk, tmp_path: Path) -> None:
+    path = desk.file("map 4000000")
+    deadline = time.monotonic() + LONG_S
+    with_map, without = (
+        desk.scorer.score(path, "test", partial=False, heatmap=wanted, deadline=deadline)
+        for wanted in (True, False)
+    )
+    assert with_map.efficientnet is not None
+    assert with_map.efficientnet.heatmap is not None
+    assert len(with_map.efficientnet.heatmap.png) == 4_000_000
+    assert without == doubles.VERDICT
+
+
 def test_nothing_runs_before_the_first_request(desk: Desk) -> None:
     assert desk.scorer.pids() == []
     assert desk.scorer.loaded() == frozenset()

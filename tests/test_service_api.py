@@ -169,6 +169,21 @@ def test_partial_is_passed_on(server: Server, where: str) -> None:
     assert "partial=True" in assert_problem(answer, 415, "unsupported_media")["detail"]
 
 
+@pytest.mark.parametrize("where", ["form", "query"])
+def test_a_heat_map_is_drawn_on_demand_alone(server: Server, where: str) -> None:
+    """A large one comes through whole: the limits on what passes between processes allow it."""
+    plain = server.post(b"map 1000000")
+    assert plain.status_code == 200
+    assert plain.json()["efficientnet"]["heatmap"] is None
+    if where == "form":
+        answer = server.post(b"map 1000000", heatmap="true")
+    else:
+        answer = server.post(b"map 1000000", url="/score?heatmap=true")
+    drawn = answer.json()["efficientnet"]["heatmap"]
+    assert (drawn["time_s"], drawn["score"]) == (0.5, 0.75)
+    assert drawn["png"] == "A" * 1_000_000
+
+
 # Consent
 
 

@@ -1,5 +1,6 @@
 """The service as a user starts it, with the bundled networks and real recordings."""
 
+import base64
 import os
 import signal
 import time
@@ -8,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 from serving import Server, children
 
@@ -127,6 +130,32 @@ def test_the_same_recording_by_its_path_gets_the_same_score(
     uploaded = server.post(content).json()
     assert by_path["combined_score"] == uploaded["combined_score"]
     assert path.exists()
+
+
+def test_the_most_suspicious_frame_is_drawn_on_demand(
+    server: Server, clip: Callable[[str], Path]
+) -> None:
+    content = clip("browser").read_bytes()
+    (server.uploads.parent / "drawn.webm").write_bytes(content)
+    by_path = {"video_path": "drawn.webm", "heatmap": True}
+    answers = (
+        server.post(content, heatmap="true"),
+        server.client.post("/score", json=by_path),
+    )
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        face = answer.json()["efficientnet"]
+        drawn = face["heatmap"]
+        at = face["frame_times"].index(drawn["time_s"])
+        assert drawn["score"] == face["frame_scores"][at] == min(face["frame_scores"])
+        data = base64.b64decode(drawn["png"], validate=True)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert picture.shape == (224, 224, 3)
+        assert len(drawn["png"]) < 100_000
+        assert np.ptp(picture.astype(int), axis=2).max() > 30, "nothing is coloured"
+    assert face["frame_times"] == sorted(face["frame_times"])
+    assert 0 < face["temporal_consistency"] <= 1
+    assert server.post(content).json()["efficientnet"]["heatmap"] is None
 
 
 def test_a_dubbed_recording_is_less_in_sync(server: Server, clip: Callable[[str], Path]) -> None:

@@ -83,6 +83,26 @@ def test_the_form_comes_before_the_query() -> None:
     assert not form_fields(NONE, NONE).partial
 
 
+@pytest.mark.parametrize("name", ["partial", "heatmap"])
+def test_wishes_may_stand_in_form_query_and_body(name: str) -> None:
+    for text, wanted in (("true", True), ("1", True), ("false", False)):
+        assert getattr(form_fields(MultiDict({name: text}), NONE), name) is wanted
+        assert getattr(form_fields(NONE, MultiDict({name: text})), name) is wanted
+    assert (
+        getattr(form_fields(MultiDict({name: "false"}), MultiDict({name: "true"})), name) is False
+    )
+    assert getattr(path_fields(json.dumps({"video_path": "a", name: True}).encode()), name) is True
+    assert getattr(path_fields(b'{"video_path": "a"}'), name) is False
+    with pytest.raises(Malformed, match=rf"^{name}: "):
+        form_fields(NONE, MultiDict({name: "perhaps"}))
+
+
+@given(st.sampled_from(["session_id", "user_consent", "metadata", "video_path", "x"]), st.text())
+def test_nothing_else_is_taken_from_the_query(name: str, text: str) -> None:
+    fields = form_fields(MultiDict({"session_id": "s"}), MultiDict({name: text}))
+    assert fields == form_fields(MultiDict({"session_id": "s"}), NONE)
+
+
 def test_what_is_wrong_is_named_and_not_quoted() -> None:
     with pytest.raises(Malformed) as caught:
         form_fields(MultiDict({"session_id": "a secret", "user_consent": "hidden"}), NONE)

@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from syncnet_python import weights
+from syncnet_python.detectors.bundled import BundledFaceDetector
 from syncnet_python.errors import WeightsCorrupt, WeightsMissing
+from syncnet_python.fcn_embedding import FcnEmbedder
+from syncnet_python.landmarks import Landmarker
+from syncnet_python.networks import s3fd, syncnet
 
 BUNDLED = [row for row in weights.registry().values() if row.origin == "bundled"]
 PUBLISHED = [row for row in weights.registry().values() if row.origin == "published"]
@@ -105,6 +109,75 @@ def test_a_file_with_the_right_hash_that_is_no_state_dict_is_refused(
     monkeypatch.setattr(weights, "entry", lambda name: row)
     with pytest.raises(WeightsCorrupt, match="state dict"):
         weights.load(row.name, explicit=path)
+
+
+def test_a_file_that_holds_one_tensor_is_no_state_dict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tensor.pt"
+    torch.save(torch.zeros(3), path)
+    row = replace(BUNDLED[0], size=None, sha256=weights.sha256_of(path))
+    monkeypatch.setattr(weights, "entry", lambda name: row)
+    with pytest.raises(WeightsCorrupt, match="state dict"):
+        weights.load(row.name, explicit=path)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_what_is_verified_is_what_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    """The file is swapped for another as soon as its hash is known; both formats of torch."""
+    path, other = tmp_path / "file.pt", tmp_path / "other.pt"
+    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
+    torch.save({"w": torch.zeros(2)}, other)
+    row = replace(BUNDLED[0], size=None, sha256=weights.sha256_of(path))
+    monkeypatch.setattr(weights, "entry", lambda name: row)
+    load = torch.load
+
+    def swap_and_load(*args: object, **options: object) -> object:
+        other.replace(path)
+        return load(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "load", swap_and_load)
+    state, info = weights.load(row.name, explicit=path)
+    assert state["w"].tolist() == [1, 1]
+    assert info.sha256 == row.sha256
+
+
+def test_weights_known_by_their_git_blob_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.pt"
+    torch.save({"w": torch.ones(2, dtype=torch.float16)}, path)
+    row = replace(BUNDLED[0], size=None, sha256=None, git_blob=weights.git_blob_of(path))
+    monkeypatch.setattr(weights, "entry", lambda name: row)
+    state, info = weights.load(row.name, explicit=path)
+    assert state["w"].dtype == torch.float32
+    assert info.sha256 == weights.sha256_of(path)
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone.pt"
+    monkeypatch.setattr(weights, "locate", lambda *args: gone)  # removed right after
+    with pytest.raises(WeightsMissing, match=r"gone\.pt cannot be read"):
+        weights.load(BUNDLED[0].name)
+
+
+BUILDERS = {
+    "face_finder": BundledFaceDetector,
+    "face_landmarks": Landmarker,
+    "syncnet_fcn": lambda state: FcnEmbedder(state, Landmarker.bundled()),
+    "syncnet_v2": syncnet.build,
+    "s3fd": s3fd.build,
+}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_parameters_of_another_network_are_refused_by_file_name(name: str) -> None:
+    with pytest.raises(WeightsCorrupt, match=weights.entry(name).filename):
+        BUILDERS[name]({"another": torch.zeros(1)})
 
 
 def test_status_reads_no_weights(tmp_path: Path) -> None:

@@ -35,9 +35,11 @@ class BundledFaceDetector:
         batch_size: int = 32,
     ) -> None:
         """min_confidence: boxes below it are dropped; max_overlap: intersection over union above
-        which two boxes are one face; batch_size: frames that pass the network together."""
+        which two boxes are one face; batch_size: frames that pass the network together.
+        Raises WeightsCorrupt for other parameters."""
         network = FaceFinder()
-        network.load_state_dict(state)
+        with weights.fitting("face_finder"):
+            network.load_state_dict(state)
         self._network = fold_batch_norms(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._min_confidence = min_confidence
         self._max_overlap = max_overlap

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from syncnet_python.errors import WeightsCorrupt
+from syncnet_python import weights
 
 _NORMALISED_AT = {16: "L2Norm3_3", 23: "L2Norm4_3", 30: "L2Norm5_3"}
 """Where a feature map leaves `vgg` (before this layer), and the norm it passes."""
@@ -97,10 +97,8 @@ def build(state: Mapping[str, Tensor]) -> S3FD:
     Raises WeightsCorrupt where names or shapes are not those of the published file.
     """
     network = S3FD()
-    try:
+    with weights.fitting("s3fd"):
         network.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsCorrupt(f"these are not the weights of S3FD: {error}") from error
     return network.requires_grad_(False).eval()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from syncnet_python.errors import WeightsCorrupt
+from syncnet_python import weights
 from syncnet_python.networks.folding import fold_batch_norms
 
 EMBEDDING_SIZE = 1024
@@ -71,10 +71,8 @@ def build(state: Mapping[str, Tensor]) -> SyncNet:
     Raises WeightsCorrupt where names or shapes are not those of the published file.
     """
     network = SyncNet()
-    try:
+    with weights.fitting("syncnet_v2"):
         network.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsCorrupt(f"these are not the weights of SyncNet v2: {error}") from error
     return network.eval()
 
 
