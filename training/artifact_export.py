@@ -1,33 +1,31 @@
-"""Calibrates a trained artifact classifier on the held-out groups and puts it into models/.
+"""Calibrates a trained artifact classifier on what it never learnt from and puts it into models/.
 
-    python -m training.artifact_export --data DIR --pack DIR [--size 96] [--version 0.1]
+    python -m training.artifact_export --data DIR --teacher DIR --pack DIR [--size 160]
 
-Log-odds s of real become a * s + b, with a and b fitted by logistic regression on the held-out
-groups, which hold as many reals as fakes. Both are folded into the last layer, so that the
-exported network answers calibrated probabilities by itself.
+Log-odds s of real become a * s + b, with a and b fitted by logistic regression on the groups that
+`splits/artifact.csv` holds out, which have as many reals as fakes. Both are folded into the last
+layer, so that the exported network answers calibrated probabilities by itself.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from evaluation.artifact import auc, calibration_error
-from syncnet_python.face_crops import resize
+from evaluation.statistics import auc, calibration_error
 from syncnet_python.networks import efficientnet
-from training.artifact import RUN, split_groups
-from training.artifact_data import read_manifest
+from training.artifact import RUN, split_groups, whole
+from training.artifact_data import FAKE, REAL, pack
 from training.artifact_student import CLASSES, MEAN, STD, to_input
 from training.export import export
-from training.genuine import Faces
+from training.splits import held_out_names
 
 LAYOUT = "efficientnet_b0"
-FAKE, REAL = CLASSES.index("fake"), CLASSES.index("real")
 
 
 def averaged_network(checkpoint: Path) -> dict[str, Tensor]:
@@ -38,39 +36,33 @@ def averaged_network(checkpoint: Path) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def log_odds(
-    network: efficientnet.EfficientNetB0, images: list[NDArray[np.uint8]], size: int
+    network: efficientnet.EfficientNetB0, images: NDArray[np.uint8], size: int
 ) -> NDArray[np.float64]:
-    """Log-odds of real of BGR images, squeezed to `size` as the detector squeezes them."""
+    """Log-odds of real of (n, side, side, 3) BGR images: mean of each and its mirror image, as the
+    detector takes it."""
+    real, fake = CLASSES.index("real"), CLASSES.index("fake")
     scores = []
     for start in range(0, len(images), 50):
-        part = np.stack([resize(image, size) for image in images[start : start + 50]])
-        logits = network(to_input(part))
-        scores.append((logits[:, REAL] - logits[:, FAKE]).double().numpy())
+        part = whole(images[start : start + 50], size)
+        logits = network(to_input(part)) + network(to_input(part[:, :, ::-1]))
+        scores.append((logits[:, real] - logits[:, fake]).double().numpy() / 2)
     return np.concatenate(scores)
 
 
 def fit_scale(scores: NDArray[np.float64], real: NDArray[np.bool_]) -> tuple[float, float]:
-    """a, b that make sigmoid(a * score + b) most likely, by Newton's method."""
-    inputs = np.stack([scores, np.ones_like(scores)], axis=1)
-    weights = np.array([1.0, 0.0])
-    for _ in range(50):
-        chance = 1 / (1 + np.exp(-(inputs @ weights)))
-        gradient = inputs.T @ (chance - real)
-        curvature = (inputs.T * (chance * (1 - chance))) @ inputs + 1e-6 * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        weights = weights - step
-        if np.abs(step).max() < 1e-9:
-            break
-    return float(weights[0]), float(weights[1])
+    """a, b that make sigmoid(a * score + b) most likely (Platt scaling)."""
+    model = LogisticRegression(C=np.inf).fit(scores[:, None], real)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
 def fold_scale(state: dict[str, Tensor], a: float, b: float) -> dict[str, Tensor]:
     """The state dict whose log-odds of real are a * s + b where they were s."""
+    real, fake = CLASSES.index("real"), CLASSES.index("fake")
     folded = dict(state)
     folded["_fc.weight"] = state["_fc.weight"] * a
     bias = state["_fc.bias"] * a
-    bias[REAL] += b / 2
-    bias[FAKE] -= b / 2
+    bias[real] += b / 2
+    bias[fake] -= b / 2
     folded["_fc.bias"] = bias
     return folded
 
@@ -78,39 +70,27 @@ def fold_scale(state: dict[str, Tensor], a: float, b: float) -> dict[str, Tensor
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--pack", type=Path, required=True, help="as in training")
     parser.add_argument("--checkpoint", type=Path, default=RUN / "checkpoint.pt")
-    parser.add_argument("--size", type=int, default=96, help="pixels, as in training")
-    parser.add_argument("--try-sizes", type=int, nargs="*", default=[80, 112])
-    parser.add_argument("--version", default="0.1")
+    parser.add_argument("--size", type=int, default=160, help="pixels, as training ended")
+    parser.add_argument("--try-sizes", type=int, nargs="*", default=[144, 176])
+    parser.add_argument("--version", required=True)
     parser.add_argument("--licence", default="MIT; learnt from research-only data, see the card")
     options = parser.parse_args()
 
-    names = json.loads((options.pack / "groups.json").read_text())
-    _, held_out = split_groups(len(names))
-    files = read_manifest(options.data / "faces_manifest.csv", "artifact_train")
-    images, labels = [], []
-    for index in held_out:
-        for label, file in files[names[index]].items():
-            images.append(np.asarray(cv2.imread(str(options.data / file)), np.uint8))
-            labels.append(label == "real")
-    real = np.array(labels)
+    pairs = pack(options.data, options.teacher, options.pack)
+    _, held_out = split_groups(pairs.groups, held_out_names("artifact"))
+    images = np.concatenate([pairs.images[held_out, member] for member in (REAL, FAKE)])
+    real = np.repeat([True, False], len(held_out))
     state = averaged_network(options.checkpoint)
     network = efficientnet.prepared(efficientnet.from_state(state, LAYOUT))
-    scores = {}
-    for size in sorted({options.size, *options.try_sizes}):
-        scores[size] = log_odds(network, images, size)
-        print(f"held out at {size} pixels: AUC {auc(scores[size], real):.4f}")
+    scores = {s: log_odds(network, images, s) for s in (options.size, *options.try_sizes)}
     a, b = fit_scale(scores[options.size], real)
     chance = 1 / (1 + np.exp(-(a * scores[options.size] + b)))
-    print(f"scale {a:.3f}, shift {b:.3f}, calibration error {calibration_error(chance, real):.3f}")
-    genuine = options.pack / "genuine.npz"
-    if genuine.exists():
-        with np.load(genuine) as packed:
-            _, others = Faces(packed["images"], packed["points"]).parts()
-        odds = a * log_odds(network, list(others.images), options.size) + b
-        share = (odds > 0).mean()
-        print(f"other cameras, held out: {share:.3f} of {len(odds)} reals above 0.5")
+    figures = {f"auc at {s}": round(auc(odds, real), 4) for s, odds in sorted(scores.items())}
+    fitted = {"scale": a, "shift": b, "calibration error": calibration_error(chance, real)}
+    print(json.dumps(figures | {name: round(value, 4) for name, value in fitted.items()}))
     path = export(
         fold_scale(state, a, b),
         name="efficientnet_b0",
@@ -120,10 +100,11 @@ def main() -> None:
         licence=options.licence,
         classes=list(CLASSES),
         input_size=options.size,
+        flip=True,
         mean=list(MEAN),
         std=list(STD),
     )
-    print(path)
+    print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

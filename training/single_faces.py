@@ -1,12 +1,14 @@
-"""Genuine faces of other cameras, decoded once.
+"""Faces without a counterpart, decoded once: genuine ones of many cameras, and heads that were
+generated as a whole.
 
-A classifier that has seen the reals of one corpus only takes other cameras for forgeries. These
-faces have no forgeries of their own; each is paired with its self-blended copy.
+A classifier that has seen one corpus only takes other cameras for forgeries and other generators
+for cameras. A genuine face is paired with a forgery made from it, a generated head with any
+genuine face.
 """
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,9 @@ from syncnet_python.face_crops import face_crop, square
 
 NUM_POINTS = 468
 CLIPS_OF_ONE_SPEAKER = 40
-HELD_OUT_EVERY = 10
+SMALLEST = 80
+"""Pixels of a crop's side; smaller faces would have to be blown up."""
+FRAMES_A_CLIP = {"real": 2, "generated": 8}
 
 
 @dataclass(frozen=True)
@@ -29,89 +33,106 @@ class Faces:
     images: NDArray[np.uint8]
     points: NDArray[np.float32]
 
-    def parts(self) -> tuple["Faces", "Faces"]:
-        """Those to learn from, and every tenth, held out."""
-        held_out = np.arange(len(self.images)) % HELD_OUT_EVERY == 0
-        return (
-            Faces(self.images[~held_out], self.points[~held_out]),
-            Faces(self.images[held_out], self.points[held_out]),
-        )
 
+def pack_faces(files: Iterable[tuple[Path, int]], teacher: Path, target: Path, side: int) -> Faces:
+    """The faces of (file, frames wanted of it), or what `target` (.npz) holds already.
 
-def pack_genuine(
-    data: Path, teacher: Path, folder: Path, side: int, skip_sources: Sequence[str] = ()
-) -> Faces:
-    """Faces of the photographs and of the training clips that are real, or what was packed before.
-
-    teacher: landmarks of both, one file for each; faces that the teacher did not find, and those
-    whose box is smaller than half the side, are left out.
+    teacher: landmarks, one file for each; frames in which the teacher found no face, and faces
+    smaller than `SMALLEST`, are left out.
     """
-    target = folder / "genuine.npz"
     if not target.exists():
-        images, points = [], []
-        for path in files(data, skip_sources):
-            face = read_face(path, teacher / f"{path.name}.npz", side)
-            if face is not None:
-                images.append(face[0])
-                points.append(face[1])
-        folder.mkdir(parents=True, exist_ok=True)
+        found = [
+            face
+            for path, count in files
+            for face in read_faces(path, teacher / f"{path.name}.npz", side, count)
+        ]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        images, points = zip(*found, strict=True)
         np.savez(target, images=np.stack(images), points=np.stack(points))
     with np.load(target) as packed:
         return Faces(packed["images"], packed["points"])
 
 
-def files(data: Path, skip_sources: Sequence[str] = ()) -> Iterator[Path]:
-    """Real photographs, then real clips, at most 40 of one speaker (`_` and digits after the
-    corpus's name; files without a speaker are counted apart)."""
+def genuine_files(
+    data: Path, held_out: Collection[str], skip_sources: Sequence[str] = ()
+) -> Iterator[tuple[Path, int]]:
+    """Real photographs, then real training clips, at most 40 of one speaker (files without a
+    speaker are counted apart). held_out: names of files, or of speakers, that are not wanted."""
     with (data / "faces_manifest.csv").open(newline="") as table:
         for row in csv.DictReader(table):
-            if row["split"] == "faces_real" and not left_out(row["source"], skip_sources):
-                yield data / row["file"]
+            path = data / row["file"]
+            wanted = row["split"] == "faces_real" and path.name not in held_out
+            if wanted and not left_out(row["source"], skip_sources):
+                yield path, 1
     seen: Counter[str] = Counter()
+    for path, speaker in _clips(data, "real", held_out, skip_sources):
+        seen[speaker] += 1
+        if seen[speaker] <= CLIPS_OF_ONE_SPEAKER:
+            yield path, FRAMES_A_CLIP["real"]
+
+
+def generated_files(
+    data: Path, held_out: Collection[str], skip_sources: Sequence[str] = ()
+) -> Iterator[tuple[Path, int]]:
+    """Training clips of generated heads, arguments as in `genuine_files`."""
+    for path, _ in _clips(data, "generated", held_out, skip_sources):
+        yield path, FRAMES_A_CLIP["generated"]
+
+
+def _clips(
+    data: Path, kind: str, held_out: Collection[str], skip_sources: Sequence[str]
+) -> Iterator[tuple[Path, str]]:
+    """Clips of sync_train of one kind, each with its speaker."""
     with (data / "sync_manifest.csv").open(newline="") as table:
         for row in csv.DictReader(table):
-            wanted = row["file"].startswith("sync_train/") and row["kind"] == "real"
-            if not wanted or left_out(row["source"], skip_sources):
-                continue
-            speaker = row["speaker"] or row["file"]
-            seen[speaker] += 1
-            if seen[speaker] <= CLIPS_OF_ONE_SPEAKER:
-                yield data / row["file"]
+            path, speaker = data / row["file"], row["speaker"]
+            if not speaker or speaker.endswith("_unlabelled"):
+                speaker = row["file"]
+            wanted = row["file"].startswith("sync_train/") and row["kind"] == kind
+            kept_away = path.name in held_out or speaker in held_out
+            if wanted and not kept_away and not left_out(row["source"], skip_sources):
+                yield path, speaker
 
 
 def left_out(source: str, skip_sources: Sequence[str]) -> bool:
     return any(skipped.lower() in source.lower() for skipped in skip_sources)
 
 
-def read_face(
-    path: Path, labels: Path, side: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
-    """The face of the middle frame and its landmarks as fractions of the crop."""
+def read_faces(
+    path: Path, labels: Path, side: int, count: int
+) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Up to `count` faces from the middles of equal parts of a clip (one of a photograph), each
+    with its landmarks as fractions of the crop."""
     if not labels.exists():
-        return None
+        return []
     with np.load(labels) as table:
-        frame = len(table["found"]) // 2
-        if not table["found"][frame]:
-            return None
-        points = table["points"][frame, :NUM_POINTS, :2]
-    box = np.concatenate([points.min(0), points.max(0)])
-    left, top, width = square(box)
-    if width < side / 2:
-        return None
-    image = nth_frame(path, frame)
-    fractions = (points - np.array([left, top])) / width
-    return face_crop(image, box, side), np.asarray(fractions, np.float32)
+        total, found, mesh = len(table["found"]), table["found"], table["points"]
+    wanted = {int((i + 0.5) * total / count) for i in range(count)}
+    faces = []
+    for index, image in frames(path, {i for i in wanted if found[i]}):
+        points = mesh[index, :NUM_POINTS, :2]
+        box = np.concatenate([points.min(0), points.max(0)])
+        left, top, width = square(box)
+        if width >= SMALLEST:
+            fractions = np.asarray((points - np.array([left, top])) / width, np.float32)
+            faces.append((face_crop(image, box, side), fractions))
+    return faces
 
 
-def nth_frame(path: Path, index: int) -> NDArray[np.uint8]:
-    """BGR frame of a clip, or a photograph as it is."""
+def frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The wanted BGR frames of a clip, or the photograph itself as frame 0, each with its index."""
+    if not wanted:
+        return
     if path.suffix.lower() in {".jpg", ".jpeg", ".png"}:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None:
             raise FileNotFoundError(path)
-        return np.asarray(image, np.uint8)
+        yield 0, np.asarray(image, np.uint8)
+        return
+    last = max(wanted)
     with av.open(str(path)) as container:
-        for position, frame in enumerate(container.decode(video=0)):
-            if position == index:
-                return np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-    raise ValueError(f"{path.name} has no frame {index}")
+        for index, frame in enumerate(container.decode(video=0)):
+            if index in wanted:
+                yield index, np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+            if index >= last:
+                return
