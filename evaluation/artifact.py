@@ -1,217 +1,244 @@
-"""How well a face classifier tells touched faces from untouched ones.
+"""How well face classifiers tell touched faces from untouched ones.
 
-    python -m evaluation.artifact --data DIR --json OUT [--model FILE] [--split artifact_val]
-
-DIR holds `faces_manifest.csv` with the columns split, file, label ("real" or "fake") and group;
-the kind of manipulation is the part of a file's name before the first underscore. All figures are
-of single face crops. Intervals are 95 % percentile bootstrap intervals over groups, because the
-images of one group (a recording and its forgery) are no independent evidence.
+Of a video, the faces that the service would look at are judged: twenty frames of the face seen
+longest. Of a photograph, the largest face; a ready face crop is judged as it is. Figures are given
+for single frames, and for videos by the mean over their frames. Every classifier sees the same
+pictures of the same files.
 """
 
-import argparse
-import csv
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.float64]
-Labels = NDArray[np.bool_]
+from evaluation import detection
+from evaluation.detection import Scored
+from evaluation.inputs import IMAGES, Item
+from evaluation.journal import Failure, OpenJournal, Progress, key_of, run
+from evaluation.report import Cell, Headline, Outcome, Section, Table
+from frame_extractor import CROP_PIXELS, FrameExtractor
+from syncnet_python import media, pipeline
+from syncnet_python.detectors import FaceDetector
+from syncnet_python.errors import NoFace, Undecodable
+from syncnet_python.face_crops import face_crop
+from syncnet_python.results import ModelInfo
 
-RESAMPLES = 2000
-BINS = 10
+Picture = NDArray[np.uint8]
+
+THRESHOLDS: Mapping[str, float] = {"0.5": 0.5}
+"""Above it a face is called real, as `ArtifactResult.is_real` does."""
+
+CODE = (
+    "evaluation.artifact",
+    "efficientnet_detector",
+    "frame_extractor",
+    "syncnet_python.detectors",
+    "syncnet_python.networks",
+    "syncnet_python.face_crops",
+    "syncnet_python.media",
+    "syncnet_python.pipeline",
+    "syncnet_python.tracking",
+)
+"""What the score of a file depends on beside its weights."""
+
+LIMITS = media.Limits(duration_s=600.0)
+WORST = 10
 
 
 class Classifier(Protocol):
-    """What is measured: BGR uint8 pictures -> probability of real (0-1) of each."""
+    """What is measured: BGR uint8 pictures of faces -> probability of real (0-1) of each."""
 
-    def predict_frames(self, frames: Sequence[NDArray[np.uint8]], /) -> list[float]: ...
+    def predict_frames(self, frames: Sequence[Picture], /) -> list[float]: ...
 
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image of the manifest. kind: of manipulation; group: what belongs together."""
-
-    path: Path
-    real: bool
-    kind: str
-    group: str
+    def load(self) -> ModelInfo: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A value with its 95 % interval."""
+class FaceReader:
+    """Pictures of the face in a file.
 
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Figures of one kind of manipulation.
-
-    auc: chance that a real face scores above a fake one (0-1, 0.5 is guessing); eer: rate at
-    which as many reals as fakes are taken for the other (0-1, lower is better);
-    balanced_accuracy, real_accepted, fake_caught: at the threshold 0.5; calibration_error: mean
-    distance between predicted and actual share of reals over 10 equal bins (0-1).
+    crops: images are face crops already; without them `detector` finds the face. max_frames: of a
+    video.
     """
 
-    reals: int
-    fakes: int
-    auc: Figure
-    eer: Figure
-    balanced_accuracy: Figure
-    real_accepted: float
-    fake_caught: float
-    calibration_error: float
+    def __init__(self, detector: FaceDetector | None, max_frames: int = 20) -> None:
+        self._detector = detector
+        self._extractor = FrameExtractor(max_frames)
+
+    def read(self, path: Path) -> list[Picture]:
+        """BGR uint8, one of an image, several of a video in time order.
+
+        Raises Undecodable, NoFace and other RecordingErrors.
+        """
+        if path.suffix.lower() in IMAGES:
+            return [self._of_image(path)]
+        if self._detector is None:
+            raise Undecodable("a video holds no ready face crops")
+        recording = media.read(path, LIMITS, needs_audio=False)
+        tracks = pipeline.find_tracks(recording.frames, self._detector)
+        return list(self._extractor.face_crops(recording.frames, max(tracks, key=len)).images)
+
+    def _of_image(self, path: Path) -> Picture:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        if image is None:
+            raise Undecodable("the file is no image that can be read")
+        picture = np.asarray(image, np.uint8)
+        if self._detector is None:
+            return picture
+        boxes = self._detector.detect([picture])[0][:, :4]
+        if not len(boxes):
+            raise NoFace("no face was found in the image")
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        return face_crop(picture, boxes[int(np.argmax(areas))].astype(np.float64), CROP_PIXELS)
 
 
-def read_samples(data: Path, split: str) -> list[Sample]:
-    """The images of a split, in the order of the manifest."""
-    with (data / "faces_manifest.csv").open(newline="") as file:
-        return [
-            Sample(
-                path=data / row["file"],
-                real=row["label"] == "real",
-                kind=Path(row["file"]).name.split("_")[0],
-                group=row["group"] or row["file"],
-            )
-            for row in csv.DictReader(file)
-            if row["split"] == split
-        ]
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Scores of one file's faces, each the probability of real, 0-1."""
+
+    item: Item
+    scores: tuple[float, ...]
+
+    @property
+    def is_video(self) -> bool:
+        return self.item.path.suffix.lower() not in IMAGES
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.scores))
 
 
-def auc(scores: Scores, real: Labels) -> float:
-    """Area under the ROC curve; ties count half (Mann-Whitney)."""
-    fakes = np.sort(scores[~real])
-    reals = scores[real]
-    wins = np.searchsorted(fakes, reals, "left") + np.searchsorted(fakes, reals, "right")
-    return float(wins.mean() / (2 * len(fakes)))
+def evaluate(
+    items: Sequence[Item],
+    classifiers: Sequence[Classifier],
+    detector: FaceDetector | None,
+    open_journal: OpenJournal,
+    progress: Progress = lambda done, total, name: None,
+    *,
+    finder: ModelInfo | None = None,
+    max_frames: int = 20,
+    options: Mapping[str, object] | None = None,
+) -> Outcome:
+    """All figures of all classifiers.
+
+    detector: finds faces (None: images are face crops already); finder: its weights, for the
+    journal and the report; options: other settings that scores depend on. Raises ModelError.
+    """
+    reader = FaceReader(detector, max_frames)
+    found: dict[str, list[Measured]] = {}
+    networks = [finder] if finder else []
+    failures: list[Failure] = []
+    for number, classifier in enumerate(classifiers):
+        info = classifier.load()
+        networks.append(info)
+        depends_on = [finder, info] if finder else [info]
+        chosen = {"crops": detector is None, "frames": max_frames, **(options or {})}
+        key = key_of(depends_on, CODE, **chosen)
+
+        def judge(item: Item, classifier: Classifier = classifier) -> Mapping[str, Any]:
+            return {"scores": classifier.predict_frames(reader.read(item.path))}
+
+        def tell(done: int, total: int, name: str, before: int = number) -> None:
+            progress(before * total + done, len(classifiers) * total, name)
+
+        measured, failed = run(items, open_journal(key), judge, tell)
+        failures += [failure for failure in failed if failure not in failures]
+        found[info.name] = [Measured(item, tuple(r["scores"])) for item, r in measured]
+    return summary(found, tuple(networks), tuple(failures))
 
 
-def equal_error_rate(scores: Scores, real: Labels) -> float:
-    """Where the share of refused reals equals that of accepted fakes, between thresholds by a
-    straight line."""
-    thresholds = np.concatenate([np.unique(scores), [np.inf]])
-    refused = np.searchsorted(np.sort(scores[real]), thresholds, "left") / real.sum()
-    accepted = 1 - np.searchsorted(np.sort(scores[~real]), thresholds, "left") / (~real).sum()
-    after = int(np.argmax(refused >= accepted))
-    if after == 0:
-        return float(refused[0] + accepted[0]) / 2
-    gap = accepted - refused
-    share = gap[after - 1] / (gap[after - 1] - gap[after])
-    return float(refused[after - 1] + share * (refused[after] - refused[after - 1]))
-
-
-def balanced_accuracy(scores: Scores, real: Labels) -> float:
-    """Mean of the shares of reals and of fakes that fall on their side of 0.5."""
-    right = (scores > 0.5) == real
-    return float((right[real].mean() + right[~real].mean()) / 2)
-
-
-def calibration_error(scores: Scores, real: Labels) -> float:
-    """Expected calibration error over 10 bins of equal width, weighted by their contents."""
-    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    gaps = [
-        abs(scores[bins == b].mean() - real[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
-    ]
-    return float(np.sum(gaps))
-
-
-def with_interval(
-    measure: Callable[[Scores, Labels], float],
-    scores: Scores,
-    real: Labels,
-    groups: Sequence[str],
-    seed: int = 0,
-) -> Figure:
-    """The figure and its 95 % interval, drawing whole groups with replacement."""
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    order = np.argsort(member, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
-    rng = np.random.default_rng(seed)
-    values: list[float] = []
-    while len(values) < RESAMPLES:
-        drawn = rng.integers(0, len(members), len(members))
-        rows = np.concatenate([members[i] for i in drawn])
-        if real[rows].any() and not real[rows].all():
-            values.append(measure(scores[rows], real[rows]))
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Figure(measure(scores, real), float(low), float(high))
-
-
-def report(scores: Scores, real: Labels, groups: Sequence[str]) -> Report:
-    """All figures of one kind. scores: (n,) probability of real; real: (n,) bool, both values."""
-    if real.all() or not real.any():
-        raise ValueError("needs both real and fake images")
-    return Report(
-        reals=int(real.sum()),
-        fakes=int((~real).sum()),
-        auc=with_interval(auc, scores, real, groups),
-        eer=with_interval(equal_error_rate, scores, real, groups),
-        balanced_accuracy=with_interval(balanced_accuracy, scores, real, groups),
-        real_accepted=float((scores[real] > 0.5).mean()),
-        fake_caught=float((scores[~real] <= 0.5).mean()),
-        calibration_error=calibration_error(scores, real),
+def summary(
+    found: Mapping[str, Sequence[Measured]],
+    networks: tuple[ModelInfo, ...] = (),
+    failures: tuple[Failure, ...] = (),
+) -> Outcome:
+    """Figures, tables and plots of what was measured. found: by the classifier's name."""
+    frames = {name: of_frames(of) for name, of in found.items() if of}
+    videos = {
+        name: of_files(these)
+        for name, of in found.items()
+        if (these := [measured for measured in of if measured.is_video])
+    }
+    figures: dict[str, Any] = {name: {"frames": None, "videos": None} for name in found}
+    sections: list[Section] = []
+    headlines: list[Headline] = []
+    for what, title, scored in (
+        ("frames", "Single frames", frames),
+        ("videos", "Videos, by the mean over their frames", videos),
+    ):
+        if not scored:
+            continue
+        overall = {name: detection.measure(of, THRESHOLDS) for name, of in scored.items()}
+        tables = list(detection.tables("All files", overall))
+        plots = list(detection.pictures(scored, THRESHOLDS, "Untouched against touched"))
+        for name, of in scored.items():
+            slices = detection.by_slice(of, THRESHOLDS)
+            figures[name][what] = {
+                "all": detection.as_figures(overall[name]),
+                **{
+                    by: {slice_: detection.as_figures(d) for slice_, d in found_in.items()}
+                    for by, found_in in slices.items()
+                },
+            }
+            tables += detection.slice_tables(slices, name if len(scored) > 1 else "")
+            plots += detection.slice_pictures(slices, name)
+            headlines += [
+                Headline(f"{name}: AUC, {what}", overall[name].auc),
+                Headline(f"{name}: equal error rate, {what}", overall[name].eer, "%"),
+            ]
+        sections.append(Section(title, tables=tuple(tables), plots=tuple(plots)))
+    sections.append(Section("Most mistaken files", tables=tuple(map(worst, found, found.values()))))
+    return Outcome(
+        figures,
+        tuple(headlines),
+        tuple(sections),
+        networks,
+        rows=_rows(found),
+        failures=failures,
     )
 
 
-def evaluate(data: Path, classifier: Classifier, split: str = "artifact_val") -> dict[str, Report]:
-    """kind of manipulation -> figures, for every kind in the split that has both labels.
-
-    Raises FileNotFoundError for an image that the manifest names and that cannot be read.
-    """
-    samples = read_samples(data, split)
-    scores = np.array(_score(samples, classifier), np.float64)
-    real = np.array([sample.real for sample in samples], bool)
-    kinds = np.array([sample.kind for sample in samples])
-    reports = {}
-    for kind in dict.fromkeys(kinds.tolist()):
-        rows = np.flatnonzero(kinds == kind)
-        groups = [samples[i].group for i in rows]
-        reports[kind] = report(scores[rows], real[rows], groups)
-    return reports
+def of_frames(found: Sequence[Measured]) -> Scored:
+    """Every frame for itself; the frames of a file stay in its group."""
+    each = [measured.item for measured in found for _ in measured.scores]
+    scores = np.array([score for measured in found for score in measured.scores], np.float64)
+    return Scored.of(scores, each)
 
 
-def _score(samples: Sequence[Sample], classifier: Classifier) -> list[float]:
-    scores: list[float] = []
-    for start in range(0, len(samples), 32):
-        images = []
-        for sample in samples[start : start + 32]:
-            image = cv2.imread(str(sample.path), cv2.IMREAD_COLOR)
-            if image is None:
-                raise FileNotFoundError(f"not a readable image: {sample.path}")
-            images.append(np.asarray(image, np.uint8))
-        scores += classifier.predict_frames(images)
-    return scores
+def of_files(found: Sequence[Measured]) -> Scored:
+    """Every file by the mean over its frames."""
+    means = np.array([measured.mean for measured in found], np.float64)
+    return Scored.of(means, [measured.item for measured in found])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    from efficientnet_detector import EfficientNetDetector
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--model", type=Path, help="a registered weights file; else the bundled")
-    parser.add_argument("--split", default="artifact_val")
-    options = parser.parse_args(arguments)
-    detector = EfficientNetDetector(options.model)
-    reports = evaluate(options.data, detector, options.split)
-    info = detector.load()
-    figures = {kind: asdict(figure) for kind, figure in reports.items()}
-    result = {"model": asdict(info), "split": options.split, "figures": figures}
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-    for kind, figure in reports.items():
-        value = figure.auc
-        print(f"{kind}: AUC {value.value:.3f} ({value.low:.3f} to {value.high:.3f})")
+def worst(name: str, found: Sequence[Measured]) -> Table:
+    """The files on whose wrong side a classifier is surest."""
+    wrong = [m for m in found if (m.mean > THRESHOLDS["0.5"]) != m.item.real]
+    wrong.sort(key=lambda m: m.mean if m.item.real else 1 - m.mean)
+    rows: list[tuple[Cell, ...]] = [
+        (m.item.name, m.item.label, m.mean, m.item.source, m.item.condition) for m in wrong[:WORST]
+    ]
+    note = f"{len(wrong)} of {len(found)} files lie on the wrong side of 0.5."
+    return Table(name, ("file", "label", "score", "source", "condition"), tuple(rows), note)
 
 
-if __name__ == "__main__":
-    main()
+def _rows(found: Mapping[str, Sequence[Measured]]) -> tuple[Mapping[str, Any], ...]:
+    """One row a file, with the score of every classifier."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, of in found.items():
+        for m in of:
+            row = rows.setdefault(
+                m.item.name,
+                {
+                    "file": m.item.name,
+                    "label": m.item.label,
+                    "source": m.item.source,
+                    "condition": m.item.condition,
+                    "frames": len(m.scores),
+                },
+            )
+            row[name] = round(m.mean, 6)
+    return tuple(rows.values())

@@ -85,7 +85,7 @@ class _Pipe:
 
 def write_clip(
     path: Path,
-    name: FormatName,
+    name: FormatName | Format,
     frames: Iterable[Timed] | None,
     sound: Sound | None,
     *,
@@ -99,7 +99,7 @@ def write_clip(
     size: width and height of the frames; fps: nominal, exact where all times are multiples of
     1 / fps; rotation: counter-clockwise degrees that a player turns the frames by.
     """
-    form = FORMATS[name]
+    form = name if isinstance(name, Format) else FORMATS[name]
     with path.open("wb") as file:
         target = _Pipe(file) if live else file
         options = {"live": "1"} if live else {}
