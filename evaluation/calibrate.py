@@ -7,7 +7,7 @@ person, or the column `group` of a CSV (see `inputs`); a person may be in both f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from service.settings import Settings
 from syncnet_python import scale as scales
 from syncnet_python.calibration import Calibration, Fit, corrected_offset, save
 from syncnet_python.errors import TooFewRecordings
-from syncnet_python.results import ModelInfo
+from syncnet_python.results import ModelInfo, OffsetCurve
 
 FEWEST = 5
 """Usable recordings of a side without which nothing is learnt."""
@@ -51,8 +51,10 @@ class Measured:
     group: str
     genuine: bool
     network: str
+    offset_frames: int
     confidence: float
     min_dist: float
+    curve: OffsetCurve
     subframe_offset: float
     artifact: float
     clear: bool
@@ -141,8 +143,10 @@ def _figures(engine: WrapperEngine, item: Item) -> dict[str, Any]:
     clear = sync.confidence >= scales.named(sync.network).confidence_levels[0]
     return {
         "network": sync.network,
+        "offset_frames": sync.offset_frames,
         "confidence": sync.confidence,
         "min_dist": sync.min_dist,
+        "curve": asdict(sync.curve),
         "subframe_offset": sync.subframe_offset,
         "doubts": list(sync.doubts),
         "artifact": artifact.raw_score,
@@ -160,7 +164,8 @@ def _usable(
         if doubts:
             doubtful.append(Failure(item.name, "inconclusive", ", ".join(doubts)))
         else:
-            measured.append(Measured(item.group, item.real, **figures))
+            curve = OffsetCurve(**{of: tuple(at) for of, at in figures.pop("curve").items()})
+            measured.append(Measured(item.group, item.real, curve=curve, **figures))
     return measured, doubtful
 
 
@@ -230,7 +235,7 @@ def _need_enough(genuine: Labels, kind: Kind | Literal["auto"]) -> None:
 
 def _sync_score(row: Measured, lag: float) -> float:
     left = corrected_offset(row.subframe_offset, lag)
-    return scales.score(scales.named(row.network), row.confidence, row.min_dist, left)
+    return scales.as_recorded(scales.named(row.network), row, left)
 
 
 def _folds(genuine: Labels, groups: Sequence[str]) -> tuple[list[Split] | None, list[str]]:

@@ -211,7 +211,9 @@ def main() -> None:
                     print(f"{scene.name}: not swapped: {error}")
             for forgery in made:
                 name = f"{forgery.condition}_{Path(scene.name).stem}.{SUFFIX}"
-                write(forgery, options.out / name)
+                if not (options.out / name).exists():  # a run that was stopped goes on
+                    write(forgery, options.out / f"part_{name}")
+                    (options.out / f"part_{name}").rename(options.out / name)
                 rows.writerow((name, forgery.label, forgery.condition, scene.source, scene.speaker))
 
 

@@ -1,35 +1,37 @@
-"""Write the README's measured parts: one request with its real answer, and the table of figures.
+"""Write what is measured into README.md, models/README.md and the classifier's card.
 
     python -m evaluation.readme
 
-Figures are read from models/*.figures.json and benchmarks/results.json, which the evaluations and
-`make bench` write; the answer comes from the service itself. Nothing in between is typed by hand.
+One request with its real answer, from the service itself; tables of figures, from models/figures
+and benchmarks/results.json, which `make figures` and `make bench` write. Nothing in between is
+typed by hand.
 """
 
 import argparse
 import json
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from evaluation import summary
 from evaluation.samples import DEMO, talking_clip
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "models"
 LONGEST_LIST = 4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--figures-only", action="store_true", help="leave the request as it is")
-    readme = ROOT / "README.md"
+    readme, models = ROOT / "README.md", ROOT / "models" / "README.md"
     text = readme.read_text()
     if not parser.parse_args().figures_only:
         text = replaced(text, "request", request_and_answer())
-    text = replaced(text, "figures", table())
-    readme.write_text(text)
+    readme.write_text(replaced(text, "figures", summary.short()))
+    models.write_text(replaced(models.read_text(), "figures", summary.full()))
+    card = ROOT / "models" / "efficientnet_b0.md"
+    card.write_text(replaced(card.read_text(), "shortcuts", summary.shortcuts()))
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -78,93 +80,6 @@ def shortened(value: Any) -> Any:
 def inline_lists(text: str) -> str:
     """Indented JSON with every list of plain values on one line."""
     return re.sub(r"\[[^][{}]+\]", lambda found: "[" + " ".join(found[0][1:-1].split()) + "]", text)
-
-
-def table() -> str:
-    rows = [*sync_rows(), *artifact_rows(), *face_rows(), *speed_rows()]
-    return "\n".join(["| What | Figure |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
-
-
-def sync_rows() -> Iterator[tuple[str, str]]:
-    figures = read(MODELS / "syncnet_fcn.figures.json")
-    if not figures:
-        return
-    whole = figures["whole clips"]
-    yield (
-        "Sync: offset of whole clips within ±1 frame, as the corpora state",
-        percent(whole["right as stated"]),
-    )
-    yield (
-        "… with three clips counted as late as their lips show (see the card)",
-        percent(whole["right"]),
-    )
-    shifted = figures["shifted sound"]
-    yield (
-        "Sync: sound shifted by ±3, ±7, ±12 frames, found within ±1, as the corpora state",
-        percent(shifted["recovered as stated"]),
-    )
-    yield "… with the same three clips as their lips show", percent(shifted["recovered"])
-    higher = figures["own against other"]["higher"]
-    yield "Sync: own sound scores higher than another's", percent(higher)
-    for length, window in figures["windows"].items():
-        both = f"{percent(window['right'])}; AUC {interval(window['auc of score'], 'auc')}"
-        yield f"Sync: {length} windows, offset found; own sound against another's", both
-
-
-def artifact_rows() -> Iterator[tuple[str, str]]:
-    kinds = {"dfdc": "face swaps (DFDC)", "gan": "StyleGAN faces", "composite": "photo composites"}
-    for kind, figure in read(MODELS / "efficientnet_b0.figures.json").get("figures", {}).items():
-        name = f"Artifacts: {kinds.get(kind, kind)}, one frame"
-        yield name, f"AUC {interval(figure['auc'], 'value')}"
-
-
-def face_rows() -> Iterator[tuple[str, str]]:
-    figures = read(MODELS / "faces.figures.json").get("summary", {})
-    if figures:
-        yield "Faces: frames where the face is found", f"{100 * figures['matched_share']:.1f}%"
-        yield (
-            "Lip points: distance to the teacher's",
-            f"{100 * figures['lip_error']:.1f}% of the eye distance",
-        )
-
-
-def speed_rows() -> Iterator[tuple[str, str]]:
-    figures = read(ROOT / "benchmarks" / "results.json")
-    if not figures:
-        return
-    service, machine = figures["service"], figures["machine"]
-    on = f"{machine['cores']} cores of {machine['processor']}"
-    yield "Four-second WebM, warm", f"{service['webm_4s']['median_s']:.2f} s ({on})"
-    if "syncnet_example" in service:
-        yield "SyncNet's 12.7 s example, warm", f"{service['syncnet_example']['median_s']:.2f} s"
-    yield "First request, networks loaded", f"{service['first_request_s']:.2f} s"
-    per_window = figures["embedding"]["ms_per_window"]
-    fast = figures["embedding"]["auto_is"]
-    yield (
-        f"SyncNet v2 embedding, a window: the reference's way; ours in float32; in {fast}",
-        (
-            " ms; ".join(
-                f"{per_window[way]['median']:.1f}" for way in ("reference", "float32", "auto")
-            )
-            + " ms"
-        ),
-    )
-    yield "Largest process", f"{service['peak_memory_mb']['largest']:.0f} MB"
-
-
-def read(path: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return figures
-
-
-def percent(share: dict[str, Any]) -> str:
-    low, high = (100 * edge for edge in share["interval"])
-    return f"{100 * share['share']:.1f}% ({low:.1f} to {high:.1f}, n = {share['count']})"
-
-
-def interval(figure: dict[str, Any], key: str) -> str:
-    low, high = figure.get("interval") or (figure["low"], figure["high"])
-    return f"{figure[key]:.3f} ({low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":

@@ -208,7 +208,7 @@ def of_sync(calibration: Calibration, sync: SyncResult, scale: Scale) -> SyncRes
 def lag_free_score(sync: SyncResult, scale: Scale, capture_offset: float) -> float:
     """The raw score as it would be had the set-up no capture offset: what `sync_map` takes."""
     left = corrected_offset(sync.subframe_offset, capture_offset)
-    return scales.score(scale, sync.confidence, sync.min_dist, left)
+    return scales.as_recorded(scale, sync, left)
 
 
 def of_artifact(calibration: Calibration, artifact: ArtifactResult) -> ArtifactResult:

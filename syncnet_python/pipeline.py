@@ -25,7 +25,7 @@ from syncnet_python.results import (
     SyncResult,
     TrackResult,
 )
-from syncnet_python.scale import Scale, score
+from syncnet_python.scale import Scale, as_recorded
 from syncnet_python.scenes import SceneSplitter
 from syncnet_python.tracking import Track, TrackingOptions, track_faces
 
@@ -167,7 +167,7 @@ def measure_sync(
         seen = points[chosen]
         seen = locate(landmarker, frames, track) if seen is None else seen
         found = doubts.find(_sound_of(track, recording), seen)
-    value = score(scale, best.confidence, best.min_dist, best.offset_frames)
+    value = as_recorded(scale, best)
     times = _middles(recording.times[track.frames], len(table))
     return SyncResult(
         score=value,

@@ -8,8 +8,10 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from syncnet_python.errors import WeightsMissing
+from syncnet_python.results import OffsetCurve
 from syncnet_python.weights import BUNDLED_DIR
 
 
@@ -22,6 +24,9 @@ class Scale:
     there; distance_span: how much more makes no match at all.
     For reason codes, each ascending: confidence_levels, from which confidence is MEDIUM and HIGH;
     distance_levels, up to which min_dist is LOW and MEDIUM.
+    slack: frames that voice and lips may be apart and still be called together, because people
+    hardly notice it (ITU-R BT.1359: 90 ms early, 185 ms late is acceptable); the score looks no
+    farther for the match. None: wherever it is, as SyncNet's figures are read.
     """
 
     confidence_mid: float
@@ -30,6 +35,20 @@ class Scale:
     distance_span: float
     confidence_levels: tuple[float, float]
     distance_levels: tuple[float, float]
+    slack: int | None = None
+
+
+class Figures(Protocol):
+    """What one comparison of lips and voice gave; see `results.SyncResult`."""
+
+    @property
+    def offset_frames(self) -> int: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def min_dist(self) -> float: ...
+    @property
+    def curve(self) -> OffsetCurve: ...
 
 
 SYNCNET_V2 = Scale(
@@ -53,6 +72,24 @@ def score(scale: Scale, confidence: float, min_dist: float, offset: float) -> fl
     )
     closeness = 1 - _clip((min_dist - scale.distance_low) / scale.distance_span, 0, 1)
     return 0.5 * belief + 0.3 * closeness + 0.2 * math.exp(-abs(offset) / 10)
+
+
+def as_recorded(scale: Scale, found: Figures, left: int | None = None) -> float:
+    """How well voice and lips belong together as they were recorded, 0-1.
+
+    left: frames of the offset that the recording set-up does not explain; all of it by default.
+    """
+    left = found.offset_frames if left is None else left
+    if scale.slack is None:
+        return score(scale, found.confidence, found.min_dist, left)
+    lag, curve = found.offset_frames - left, found.curve
+    near = [
+        distance
+        for at, distance in zip(curve.offsets, curve.distances, strict=True)
+        if abs(at - lag) <= scale.slack
+    ]
+    distance = min(near, default=found.min_dist)
+    return score(scale, found.confidence + found.min_dist - distance, distance, left)
 
 
 def named(network: str) -> Scale:

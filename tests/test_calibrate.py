@@ -23,7 +23,7 @@ from service.settings import Settings
 from syncnet_python import calibration, scale
 from syncnet_python.calibration import Calibration
 from syncnet_python.errors import TooFewRecordings
-from syncnet_python.results import ModelInfo
+from syncnet_python.results import ModelInfo, OffsetCurve
 from syncnet_python.score_maps import Isotonic, Linear, Platt
 
 SHARES = {"syncnet": 0.4, "efficientnet": 0.6}
@@ -48,6 +48,8 @@ def recordings(
                 confidence=float(rng.normal(8.0 if real else 2.0, 1.0)),
                 min_dist=float(rng.normal(6.5 if real else 11.0, 0.5)),
                 subframe_offset=round(float(offset), 1),
+                offset_frames=round(float(offset)),
+                curve=OffsetCurve((0,), (8.0,)),
                 artifact=float(rng.uniform(0.5, 0.9)),
                 clear=real,
             )

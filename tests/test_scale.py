@@ -2,14 +2,17 @@
 
 import json
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syncnet_python.errors import WeightsMissing
-from syncnet_python.scale import SYNCNET_V2, Scale, load, named, score
+from syncnet_python.results import OffsetCurve
+from syncnet_python.scale import SYNCNET_V2, Scale, as_recorded, load, named, score
 
 figures = st.tuples(st.floats(0, 30), st.floats(0, 30), st.integers(-15, 15))
 
@@ -90,3 +93,52 @@ def test_a_stored_scale_comes_back(tmp_path: Path) -> None:
     }
     (tmp_path / "net.json").write_text(json.dumps({"scale": scale}))
     assert load("net", tmp_path) == Scale(0.1, 0.05, 0.7, 0.5, (0.1, 0.2), (0.8, 1.0))
+
+
+SHIFTS = tuple(range(-15, 16))
+
+
+@dataclass(frozen=True)
+class Found:
+    offset_frames: int
+    confidence: float
+    min_dist: float
+    curve: OffsetCurve
+
+
+def valley(offset: int) -> Found:
+    """A clear match at one offset: a curve that is flat but for three frames around it."""
+    away = np.abs(np.array(SHIFTS) - offset)
+    distances = 1.3 - 0.5 * np.clip(1 - away / 4, 0, 1)
+    curve = OffsetCurve(SHIFTS, tuple(distances.tolist()))
+    return Found(offset, 0.5, 0.8, curve)
+
+
+STRICT = Scale(0.25, 0.05, 0.95, 0.25, (0.2, 0.3), (0.9, 1.0), slack=2)
+LENIENT = replace(STRICT, slack=None)
+
+
+def test_without_slack_the_match_counts_wherever_it_is() -> None:
+    for offset in (0, 4, 12):
+        found = valley(offset)
+        expected = score(LENIENT, found.confidence, found.min_dist, offset)
+        assert as_recorded(LENIENT, found) == expected
+
+
+@pytest.mark.parametrize("offset", [-2, -1, 0, 1, 2])
+def test_what_lies_within_the_slack_is_not_held_against_it(offset: int) -> None:
+    found = valley(offset)
+    assert as_recorded(STRICT, found) == as_recorded(LENIENT, found)
+
+
+@pytest.mark.parametrize("offset", [-15, -8, -6, 6, 8, 15])
+def test_a_match_that_lies_elsewhere_is_none(offset: int) -> None:
+    assert as_recorded(STRICT, valley(offset)) < 0.25
+    assert as_recorded(LENIENT, valley(offset)) > 0.75
+
+
+@given(st.integers(-12, 12), st.integers(-3, 3))
+def test_a_lag_that_is_known_costs_nothing(lag: int, rest: int) -> None:
+    """What the set-up explains moves the place where the match is looked for."""
+    explained = as_recorded(STRICT, valley(lag + rest), left=rest)
+    assert explained == pytest.approx(as_recorded(STRICT, valley(rest)), abs=1e-9)

@@ -1,5 +1,7 @@
 """How sync training cuts, disturbs and compares; no network is trained here."""
 
+import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from syncnet_python import audio_features, calibration
+from syncnet_python import audio_features
+from syncnet_python import scale as scales
 from syncnet_python.networks.syncnet_fcn import SyncNetFCN
 from training import sync_augment
 from training.sync import Contrast, curve, mean_weights
 from training.sync_calibrate import fit, report
-from training.sync_data import Batches, Clip, Mixture, load_clips, split
+from training.sync_data import SPLIT, Batches, Clip, Mixture, load_clips, split
+from training.sync_turns import Turns
 
 
 def a_clip(name: str = "grid_s9_a.mkv", frames: int = 60, speaker: str = "grid_s9") -> Clip:
@@ -115,11 +119,75 @@ def test_mean_weights_lie_between() -> None:
     torch.testing.assert_close(middle[name], (first[name] + second[name]) / 2)
 
 
-def test_speakers_are_held_out_whole() -> None:
+def test_speakers_are_split_by_the_table(tmp_path: Path) -> None:
+    table = tmp_path / "split.csv"
+    rows = [
+        f"grid_s{s}_{i}.mkv,grid_s{s},{side}"
+        for s, side in ((1, "train"), (30, "held"), (33, "validation"))
+        for i in range(5)
+    ]
+    table.write_text("\n".join(["file,speaker,split", *rows]))
     clips = [a_clip(f"grid_s{s}_{i}.mkv", 30, f"grid_s{s}") for s in (1, 30) for i in range(5)]
-    train, held = split(clips, ["grid_s30"])
-    assert {clip.speaker for clip in train} == {"grid_s1"}
+    portrait = replace(a_clip("portrait_10000.mp4", 30, "portrait"), origin="portrait")
+    train, held = split([*clips, portrait], table)
+    assert {clip.speaker for clip in train} == {"grid_s1", "portrait"}
     assert {clip.speaker for clip in held} == {"grid_s30"}
+    with pytest.raises(ValueError, match="'validation'"):
+        split([a_clip("grid_s33_0.mkv", 30, "grid_s33")], table)
+    with pytest.raises(ValueError, match="'unnamed'"):
+        split([a_clip("grid_s9_0.mkv", 30, "grid_s9")], table)
+
+
+def test_the_split_that_ships_divides_speakers_not_clips() -> None:
+    with SPLIT.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sides: dict[str, set[str]] = {}
+    for row in rows:
+        if row["split"] != "excluded":
+            sides.setdefault(row["speaker"], set()).add(row["split"])
+    assert all(len(of) == 1 for of in sides.values())
+    assert len({row["file"] for row in rows}) == len(rows)
+    assert {row["split"] for row in rows} == {"train", "held", "validation", "excluded"}
+
+
+def test_turned_shapes_and_turned_crops_agree() -> None:
+    """A crop's pixel comes from the place that its point was turned from."""
+    rng = np.random.default_rng(2)
+    turns = Turns(np.radians([-30.0, 0.0, 25.0]), np.array([0.8, 1.0, 1.3]))
+    points = rng.uniform(-0.4, 0.4, (3, 4, 40, 2))
+    turned = turns.shapes(points)
+    np.testing.assert_allclose(turned[1], points[1], atol=1e-12)
+    grid = torch.from_numpy(turned.reshape(12, 40, 1, 2).astype(np.float32))
+    back = turns.places(grid).numpy().reshape(3, 4, 40, 2)
+    np.testing.assert_allclose(back, points, atol=0.02)
+
+
+def test_turns_show_more_of_one_side() -> None:
+    """With yaw > 0 the left half of the picture grows and the right one shrinks."""
+    x = np.array([-0.3, 0.0, 0.3])
+    points = np.stack([x, np.zeros(3)], axis=1)[None, None]
+    (turned,) = Turns(np.array([0.4]), np.array([0.8])).shapes(points)[:, 0, :, 0]
+    assert turned[1] == pytest.approx(0)
+    assert -turned[0] > turned[2] > 0
+
+
+def test_shifted_formants_move_bands_and_nothing_in_time() -> None:
+    mels = torch.zeros(64, 20, 40)
+    mels[:, 10, 20] = 1.0
+    shifted = sync_augment.shift_formants(mels.clone(), np.random.default_rng(0))
+    assert shifted.sum(dim=(0, 2)).nonzero().flatten().tolist() == [10]
+    bands = shifted[:, 10].argmax(dim=1)
+    assert bands.min() < 20 < bands.max()
+    assert (bands == 20).float().mean() > 0.4
+
+
+def test_blocks_that_hardly_change_stay_as_they_were() -> None:
+    crops = torch.full((3, 48, 48), 100.0)
+    crops[1, :12, :12] = 160.0
+    crops[2] = crops[1] + 1
+    kept = sync_augment._skipped(crops, 4.0)
+    assert torch.equal(kept[1], crops[1])
+    assert torch.equal(kept[2], kept[1])
 
 
 def write_features(path: Path, frames: int, loud: int) -> None:
@@ -157,4 +225,4 @@ def test_a_fitted_scale_tells_matches_from_mismatches() -> None:
     figures = report(scale, own, other)
     assert figures["own share >= 0.8"] > 0.9
     assert figures["other share <= 0.4"] > 0.9
-    assert calibration.score(scale, 0.28, 1.0, 0) == pytest.approx(0.6, abs=0.15)
+    assert scales.score(scale, 0.28, 1.0, 0) == pytest.approx(0.6, abs=0.15)

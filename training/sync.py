@@ -31,13 +31,12 @@ from syncnet_python.mouth import CROP_SIZE
 from syncnet_python.networks.syncnet_fcn import SyncNetFCN
 from training.export import export
 from training.sync_augment import log_mel
-from training.sync_data import Batch, Batches, Clip, Mixture, load_clips, split
+from training.sync_data import SPLIT, Batch, Batches, Clip, Mixture, load_clips, split
 from training.sync_features import STORED_SIZE
 
 REACH = 15
 """Offsets are compared up to this many frames to either side."""
 
-HELD_SPEAKERS = ("grid_s30", "grid_s31", "grid_s32")
 LENGTHS = (22, 25, 30, 40, 50, 50, 60, 60)
 PEAK_RATE = 2e-3
 EVERY = 240.0  # seconds between two looks at the held-out clips
@@ -253,6 +252,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path)
     parser.add_argument("--sources", nargs="*", default=[], help="keep only these sources")
     parser.add_argument("--offsets", type=Path, help="JSON of training/sync_realign.py")
+    parser.add_argument("--split", type=Path, default=SPLIT, help="CSV: file, speaker, split")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="begin with the weights of this checkpoint")
     parser.add_argument("--minutes", type=float, default=60)
@@ -289,7 +289,7 @@ def main() -> None:
         for folder in arguments.features
         for clip in load_clips(folder, arguments.manifest, arguments.sources, delays)
     ]
-    own, held = split(clips, HELD_SPEAKERS)
+    own, held = split(clips, arguments.split)
     print(f"{len(own)} clips to learn from, {len(held)} held out", flush=True)
     train(
         run,

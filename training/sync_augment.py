@@ -7,6 +7,7 @@ import numpy as np
 import python_speech_features as psf
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,6 +15,8 @@ from syncnet_python.audio_features import MEL_BANDS, MFCC_PER_FRAME
 from syncnet_python.landmarks import LIPS, MESH_INDICES
 from syncnet_python.mouth import CROP_SIZE
 from syncnet_python.results import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
+from training.sync_features import STORED_SPAN
+from training.sync_turns import Turns
 
 _CAMERA_RATES = (10.0, 12.5, 15.0, 15.0, 20.0, 24.0, 30.0)
 _WINDOW, _STEP, _NFFT = 400, 160, 512
@@ -74,14 +77,24 @@ def disturb_sounds(sounds: Sounds, rng: np.random.Generator) -> Sounds:
         if rng.random() < 0.5:
             noise = _coloured(rng.normal(0, 1, sound.size).astype(np.float32), rng, depth=14)
             sound = _mixed(sound, noise, level, rng.uniform(0, 30))
-        if rng.random() < 0.2:
-            other = clean[int(rng.integers(len(clean)))]
-            turned = np.roll(other, int(rng.integers(other.size)))
-            sound = _mixed(sound, turned, level, rng.uniform(4, 20))
+        if rng.random() < 0.3:
+            voices = 1 if rng.random() < 0.4 else int(rng.integers(3, 8))
+            sound = _mixed(sound, _babble(clean, voices, rng), level, rng.uniform(4, 20))
         if rng.random() < 0.1:
             sound = _companded(sound)
+        if rng.random() < 0.15:
+            sound = _coded(sound, rng.uniform(14, 30))
         out[i] = sound * np.exp(rng.uniform(-2.5, 0.7))
     return np.clip(out, -32768, 32767)
+
+
+def _babble(clean: Sounds, voices: int, rng: np.random.Generator) -> Sounds:
+    """Some of the batch's voices at once, each as loud as the next, from any moment on."""
+    total = np.zeros(clean.shape[1], np.float32)
+    for number in rng.integers(0, len(clean), voices):
+        voice = np.roll(clean[number], int(rng.integers(clean.shape[1])))
+        total += voice / (np.sqrt(np.mean(voice**2)) + 1e-3)
+    return total
 
 
 def _mixed(sound: Sounds, noise: Sounds, level: float, snr_db: float) -> Sounds:
@@ -123,11 +136,44 @@ def _companded(sound: Sounds) -> Sounds:
     return np.asarray((decoded * (np.abs(sound).max() + 1e-3)).astype(np.float32))
 
 
+def _coded(sound: Sounds, kept_db: float) -> Sounds:
+    """A codec of few bits: of every 32 ms only lines less than `kept_db` below the loudest near
+    them in the spectrum survive, in steps of 1.5 dB."""
+    size, hop = 512, 256
+    padded = np.pad(sound, (size, size + (-sound.size) % hop))
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window
+    lines = np.fft.rfft(frames)
+    level = 20 * np.log10(np.abs(lines) + 1e-3)
+    masked = maximum_filter1d(level, 25, axis=1) - kept_db
+    steps = np.round(level / 1.5) * 1.5 - level
+    lines *= np.where(level < masked, 0.0, 10 ** (steps / 20))
+    decoded = np.fft.irfft(lines, size) * window
+    out = np.zeros_like(padded)
+    for part in range(2):
+        flat = decoded[part::2].reshape(-1)
+        out[part * hop : part * hop + flat.size] += flat
+    return np.asarray(out[size : size + sound.size], np.float32)
+
+
+def shift_formants(mels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Voices of shorter and longer throats (vocal tract length perturbation, Jaitly and Hinton
+    2013): the bands of half the samples are read at up to 14% higher or lower places."""
+    bands = torch.arange(mels.shape[2], dtype=torch.float32)
+    for mel in mels:
+        if rng.random() < 0.5:
+            place = (bands * float(rng.uniform(0.88, 1.14))).clamp(max=len(bands) - 1)
+            low = place.long().clamp(max=len(bands) - 2)
+            part = place - low
+            mel[:] = mel[:, low] * (1 - part) + mel[:, low + 1] * part
+    return mels
+
+
 def shown_frames(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """What a camera of another rate shows at each of `length` frames: times in frames, the nearest
     that the camera took, now and then one it dropped."""
     frames = np.arange(length, dtype=np.float64)
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         step = FRAME_RATE / float(rng.choice(_CAMERA_RATES))
         phase = rng.uniform(0, step)
         frames = np.round((frames - phase) / step) * step + phase
@@ -137,12 +183,12 @@ def shown_frames(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return frames
 
 
-def disturb_shapes(shapes: NDArray[np.float32], rng: np.random.Generator) -> Tensor:
-    """Other mouths and worse landmarks. shapes: (n, frames, 40, 2)."""
+def disturb_shapes(shapes: NDArray[np.float32], turns: Turns, rng: np.random.Generator) -> Tensor:
+    """Other mouths, turned heads and worse landmarks. shapes: (n, frames, 40, 2)."""
     count, frames = shapes.shape[:2]
     scale = rng.uniform(0.85, 1.2, (count, 1, 1, 1)) * rng.uniform(0.92, 1.08, (count, 1, 1, 2))
     centre = shapes.mean(axis=(1, 2), keepdims=True)
-    out = (shapes - centre) * scale
+    out = turns.shapes((shapes - centre) * scale)
     severity = rng.uniform(0, 1, (count, 1, 1, 1)) ** 2
     out += severity * 0.02 * _drift(rng, (count, frames, 1, 2), 3)
     out += severity * 0.008 * rng.normal(0, 1, (count, frames, 1, 2))
@@ -172,16 +218,18 @@ def mirror(lips: Tensor) -> Tensor:
     return lips[..., MIRROR, :] * torch.tensor([-1.0, 1.0])
 
 
-def disturb_mouths(mouths: Tensor, rng: np.random.Generator) -> Tensor:
-    """Crops with another place, size, turn, light and sharpness: (n, frames, 64, 64) uint8 to
-    (n, frames, 48, 48) float grey levels."""
+def disturb_mouths(mouths: Tensor, turns: Turns, rng: np.random.Generator) -> Tensor:
+    """Crops with another place, size, turn, light, sharpness and coding: (n, frames, 64, 64)
+    uint8 to (n, frames, 48, 48) float grey levels."""
     count, frames = mouths.shape[:2]
-    out = _replaced(mouths.float(), rng)
+    out = _replaced(mouths.float(), turns, rng)
     for i in range(count):
         if rng.random() < 0.3:
             small = int(rng.integers(14, 40))
             low = F.interpolate(out[i][:, None], (small, small), mode="area")
             out[i] = F.interpolate(low, CROP_SIZE, mode="bilinear")[:, 0]
+        if rng.random() < 0.15:
+            out[i] = _skipped(out[i], float(rng.uniform(2, 9)))
         if rng.random() < 0.3:
             out[i] = 255 * (out[i] / 255).clamp(1e-3, 1) ** float(np.exp(rng.uniform(-0.6, 0.6)))
     gain = torch.from_numpy(rng.uniform(0.6, 1.3, (count, 1, 1, 1)).astype(np.float32))
@@ -196,7 +244,18 @@ def disturb_mouths(mouths: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.where(lost[:, None, None, None], out.mean(dim=1, keepdim=True), out)
 
 
-def _replaced(mouths: Tensor, rng: np.random.Generator) -> Tensor:
+def _skipped(crops: Tensor, least: float) -> Tensor:
+    """What a coarse video codec does: blocks that change less than `least` grey levels stay as
+    they were. crops: (frames, 48, 48)."""
+    kept = [crops[0]]
+    for crop in crops[1:]:
+        change = F.avg_pool2d((crop - kept[-1]).abs()[None], 6)
+        renewed = F.interpolate((change > least).float()[None], CROP_SIZE)[0, 0]
+        kept.append(torch.where(renewed > 0, crop, kept[-1]))
+    return torch.stack(kept)
+
+
+def _replaced(mouths: Tensor, turns: Turns, rng: np.random.Generator) -> Tensor:
     """Sample (n, frames, 64, 64) around its centre at 48x48, moved once a clip and a little every
     frame, as the crops of noisy landmarks move."""
     count, frames, side = mouths.shape[:3]
@@ -214,6 +273,7 @@ def _replaced(mouths: Tensor, rng: np.random.Generator) -> Tensor:
     across = (torch.arange(CROP_SIZE) + 0.5) * 2 / CROP_SIZE - 1
     down = across[:, None]
     grid = torch.stack([cos * across - sin * down + right, sin * across + cos * down + low], dim=3)
+    grid = turns.places(grid * (STORED_SPAN / 2)) / (STORED_SPAN / 2)
     flat = mouths.reshape(count * frames, 1, side, side)
     moved = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
     return moved.reshape(count, frames, CROP_SIZE, CROP_SIZE)

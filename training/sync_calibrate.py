@@ -18,15 +18,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from syncnet_python import calibration, offset, weights
-from syncnet_python.calibration import Scale
+from syncnet_python import offset, weights
+from syncnet_python import scale as scales
 from syncnet_python.networks.syncnet_fcn import SyncNetFCN
-from training.sync import HELD_SPEAKERS, embed
+from syncnet_python.scale import Scale
+from training.sync import embed
 from training.sync_data import Clip, load_clips, split
 
 WINDOW = 100
 SHORTEST = 50
 _SOFTNESS = 0.02  # keeps the belief from becoming a step where the examples do not overlap
+
+SLACK = 2
+"""Frames that lips and voice may be apart and still be called together."""
 
 Floats = NDArray[np.float64]
 
@@ -85,6 +89,7 @@ def fit(own: Floats, other: Floats) -> Scale:
         distance_span=round(max(none - full, 0.05), 4),
         confidence_levels=_ascending(medium, float(np.quantile(own[:, 0], 0.25))),
         distance_levels=_ascending(full, far),
+        slack=SLACK,
     )
 
 
@@ -96,8 +101,7 @@ def _ascending(first: float, second: float) -> tuple[float, float]:
 def report(scale: Scale, own: Floats, other: Floats) -> dict[str, float | int]:
     """How the fitted score reads on the examples."""
     good, bad = (
-        np.array([calibration.score(scale, c, d, int(o)) for c, d, o in rows])
-        for rows in (own, other)
+        np.array([scales.score(scale, c, d, int(o)) for c, d, o in rows]) for rows in (own, other)
     )
     return {
         "own windows": len(own),
@@ -121,7 +125,7 @@ def main() -> None:
     network.load_state_dict(state)
     delays = json.loads(arguments.offsets.read_text()) if arguments.offsets else {}
     clips = load_clips(arguments.features, arguments.manifest, delays=delays)
-    _, held = split(clips, HELD_SPEAKERS)
+    _, held = split(clips)
     own, other = figures([clip for clip in held if len(clip) >= SHORTEST], network)
     scale = fit(own, other)
     stored = {

@@ -8,7 +8,6 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -19,12 +18,16 @@ from syncnet_python.mouth import lip_shapes
 from syncnet_python.results import SAMPLES_PER_FRAME
 from training import sync_augment as augment
 from training.sync_augment import log_mel
+from training.sync_turns import Turns
 
 SHORTEST = 26
 """Frames a clip needs to be of use."""
 
 LARGEST_DELAY = 12
 """Frames that picture and sound of a sample are cut apart, at most."""
+
+SPLIT = Path(__file__).parent / "splits" / "sync.csv"
+"""Which speakers are learnt from."""
 
 _QUIETEST = 50  # peak of int16; below it a clip has no sound
 
@@ -130,15 +133,22 @@ def _origin(name: str, kind: str) -> str:
     return "generated" if kind == "generated" else kind
 
 
-def split(clips: Sequence[Clip], held_speakers: Sequence[str]) -> tuple[list[Clip], list[Clip]]:
-    """Training clips and clips held out for choosing between runs: whole GRID speakers, and a
-    tenth of the other clips, picked by their name."""
-    train: list[Clip] = []
-    held: list[Clip] = []
+def split(clips: Sequence[Clip], table: Path = SPLIT) -> tuple[list[Clip], list[Clip]]:
+    """Clips to learn from, and clips held out for choosing between runs and for the scale.
+
+    table: CSV with the columns file, speaker, split ("train", "held", "validation", "excluded");
+    a speaker's clips all have one split. Portraits, which are drawn anew, are learnt from. Raises
+    ValueError for clips that are not to be learnt from at all, or that the table does not name.
+    """
+    with table.open(newline="") as lines:
+        splits = {row["file"]: row["split"] for row in csv.DictReader(lines)}
+    sides: dict[str, list[Clip]] = {"train": [], "held": []}
     for clip in clips:
-        by_name = clip.origin in ("generated", "arabic") and crc32(clip.name.encode()) % 10 == 0
-        (held if by_name or clip.speaker in held_speakers else train).append(clip)
-    return train, held
+        side = "train" if clip.origin == "portrait" else splits.get(clip.name, "unnamed")
+        if side not in sides:
+            raise ValueError(f"{clip.name} is not for training: its split is {side!r}")
+        sides[side].append(clip)
+    return sides["train"], sides["held"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +194,10 @@ class Batches(torch.utils.data.IterableDataset[Batch]):
         samples = [self._sample(self.clips[i], length, rng) for i in chosen]
         shapes, crops, sounds, delays = zip(*samples, strict=True)
         heard = torch.from_numpy(augment.disturb_sounds(np.stack(sounds), rng))
-        mels = augment.mask_mels(log_mel(heard), rng)
-        mouths = augment.disturb_mouths(torch.from_numpy(np.stack(crops)), rng)
-        lips = augment.disturb_shapes(np.stack(shapes), rng)
+        mels = augment.mask_mels(augment.shift_formants(log_mel(heard), rng), rng)
+        turns = Turns.draw(count, rng)
+        mouths = augment.disturb_mouths(torch.from_numpy(np.stack(crops)), turns, rng)
+        lips = augment.disturb_shapes(np.stack(shapes), turns, rng)
         mirrored = torch.from_numpy(rng.random(count) < 0.5)[:, None, None, None]
         return Batch(
             torch.where(mirrored, augment.mirror(lips), lips),
