@@ -181,7 +181,7 @@ def test_the_deployment_names_what_exists() -> None:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     (torch,) = (line for line in lines if line.startswith("torch=="))
     assert f"pip install {torch} --index-url https://download.pytorch.org/whl/cpu\n" in text
-    assert "&& python cli.py models verify\n" in text
+    assert "&& python -m cli models verify\n" in text
     pairs = re.findall(r"- key: (\w+)\n +value: (.+)", text)
     settings = {name.lower(): value.strip('"') for name, value in pairs}
     assert settings.pop("python_version").startswith("3.11.")

@@ -1,18 +1,26 @@
 """The command line: what it prints, and its exit status."""
 
+import base64
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from loopback import CONTENT, Behaviour, entry, serve
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import cli
+from cli import models
+from cli.console import describe
+from cli.scoring import save_heat_maps, verdict_table
 from evaluation.samples import talking_clip
 from service.settings import Settings
 from syncnet_python import weights
@@ -20,6 +28,8 @@ from syncnet_python.errors import NoFace
 from syncnet_python.profiles import Choice
 from syncnet_python.results import (
     ArtifactResult,
+    CalibrationInfo,
+    HeatMap,
     Missing,
     OffsetCurve,
     Statistics,
@@ -53,7 +63,7 @@ def registered(
             "second": entry(url, name="second", filename="second.pth"),
         }
         monkeypatch.setattr(weights, "registry", lambda: table)
-        monkeypatch.setattr(cli, "PUBLISHED", Choice("first", "second", "second"))
+        monkeypatch.setattr(models, "PUBLISHED", Choice("first", "second", "second"))
         yield behaviour, table
 
 
@@ -157,6 +167,21 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert "Traceback" not in used.stderr
 
 
+def test_a_broken_calibration_stops_scoring_but_not_what_mends_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "door.json"
+    broken.write_text("{")
+    for arguments in (["score", "--calibration", broken, "clip.webm"], ["score", "clip.webm"]):
+        used = run(*arguments)
+        assert used.exit_code == 2
+        assert used.stderr.count("\n") == 1
+        assert "CALIBRATION_FILE" in used.stderr
+        assert "is no calibration" in used.stderr
+        monkeypatch.setenv("CALIBRATION_FILE", str(broken))
+    assert run("models", "list").exit_code == 0
+
+
 def test_a_wrong_setting_is_one_line_and_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_FRAMES", "none")
     used = run("models", "list")
@@ -196,6 +221,48 @@ def test_json_is_one_object_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_heat_maps_are_written_and_said_where(tmp_path: Path) -> None:
+    clips = [tmp_path / "a" / "my clip.webm", tmp_path / "b" / "my clip.webm"]
+    for path in clips:
+        path.parent.mkdir()
+    talking_clip(clips[0], seconds=2.0, seed=1)
+    clips[1].write_bytes(clips[0].read_bytes())
+    folder = tmp_path / "deep" / "maps"
+    used = run("score", "--json", "--profile", "bundled", "--heatmap", folder, *clips)
+    assert used.exit_code == 0, used.stderr
+    pictures = [folder / f"my_clip.webm{n}.heatmap.png" for n in ("", "-2")]
+    assert sorted(folder.iterdir()) == sorted(pictures)
+    rows = [json.loads(line)["verdict"]["efficientnet"] for line in used.stdout.splitlines()]
+    for row, picture in zip(rows, pictures, strict=True):
+        assert base64.b64decode(row["heatmap"]["png"]) == picture.read_bytes()
+        assert cv2.imread(str(picture)).shape == (224, 224, 3)
+        assert str(picture) in used.stderr
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1), max_size=6))
+def test_pictures_keep_to_their_folder_and_to_themselves(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("maps")
+    drawn = replace(face(), heatmap=HeatMap(0.0, 0.7, base64.b64encode(b"png").decode()))
+    outcomes = [(Path("/clips") / name, replace(verdict(), efficientnet=drawn)) for name in names]
+    failed = (Path("/clips/failed"), NoFace("nobody"))
+    passed = list(save_heat_maps([*outcomes, failed], folder))
+    assert passed == [*outcomes, failed]
+    written = list(folder.iterdir())
+    assert len(written) == len(names)
+    assert len({path.name.casefold() for path in written}) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+\.heatmap\.png", path.name) for path in written)
+    assert not any(path.name.startswith((".", "-")) for path in written)
+
+
+def test_a_verdict_without_a_heat_map_writes_none(tmp_path: Path) -> None:
+    outcomes = [(Path("clip"), verdict()), (Path("clip"), replace(verdict(), efficientnet=face()))]
+    assert list(save_heat_maps(outcomes, tmp_path)) == outcomes
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_verbose_shows_the_traceback(tmp_path: Path) -> None:
     (tmp_path / "notes.webm").write_text("not a video at all")
     command = ["score", "--profile", "bundled", tmp_path / "notes.webm"]
@@ -227,7 +294,9 @@ def verdict() -> Verdict:
         inconclusive=True,
         missing=(Missing("efficientnet", "weights_missing", "no [classifier]", "fetch it"),),
         weights={"syncnet": 0.4, "efficientnet": 0.6},
-        syncnet=SyncResult(0.91, -3, -120, 6.2, 7.1, "p", "net", 50, curve, (), ()),
+        syncnet=SyncResult(
+            0.91, -3, -120, 6.2, 7.1, "p", "net", 50, curve, (), (), -3.1, (), (), (), 0.91
+        ),
         efficientnet=None,
         quality=None,
         video=VideoInfo(4.0, 640, 480, 30.0, "vp8", 100),
@@ -235,10 +304,15 @@ def verdict() -> Verdict:
     )
 
 
+def face() -> ArtifactResult:
+    statistics = Statistics(0.7, 0.0, 0.7, 0.7)
+    return ArtifactResult(True, 0.7, 0.4, 0.9, 1, (0.7,), (0.0,), statistics, 1.0, 0.7)
+
+
 def printed(*verdicts: Verdict) -> str:
     console = Console(width=200, record=True, file=None, quiet=False)
     with console.capture() as capture:
-        console.print(cli.verdict_table([(Path("[clip].webm"), v) for v in verdicts]))
+        console.print(verdict_table([(Path("[clip].webm"), v) for v in verdicts]))
     return capture.get()
 
 
@@ -256,22 +330,33 @@ def test_the_table_says_what_each_part_says() -> None:
         assert said in text
 
 
+def test_the_table_says_why_nothing_can_be_said_and_which_calibration_spoke() -> None:
+    sync = verdict().syncnet
+    assert sync is not None
+    silent = replace(
+        verdict(),
+        missing=(),
+        syncnet=replace(sync, doubts=("NO_SPEECH", "MOUTH_STILL")),
+        calibration=CalibrationInfo("front door", "0" * 64, "2026-11-21", 5.0),
+    )
+    assert "inconclusive: NO_SPEECH, MOUTH_STILL; calibrated: front door" in printed(silent)
+
+
 def test_the_table_invents_nothing() -> None:
     empty = replace(verdict(), combined_score=None, risk_level=None, syncnet=None)
     row = printed(empty).splitlines()[-1].split()
     assert row[1:6] == ["-", "-", "NEXT", "-", "-"]
-    face = ArtifactResult(True, 0.7, 0.4, 0.9, 1, (0.7,), (0.0,), Statistics(0.7, 0.0, 0.7, 0.7))
-    assert "0.70" in printed(replace(empty, efficientnet=face))
+    assert "0.70" in printed(replace(empty, efficientnet=face()))
 
 
 def test_errors_for_programs() -> None:
-    assert cli.describe(NoFace("nobody")) == {
+    assert describe(NoFace("nobody")) == {
         "code": "no_face",
         "message": "nobody",
         "advice": NoFace.advice,
     }
-    assert cli.describe(FileNotFoundError("no such file"))["code"] == "no_such_file"
-    assert cli.describe(PermissionError("denied"))["code"] == "file"
-    broken = cli.describe(ZeroDivisionError("oh"))
+    assert describe(FileNotFoundError("no such file"))["code"] == "no_such_file"
+    assert describe(PermissionError("denied"))["code"] == "file"
+    broken = describe(ZeroDivisionError("oh"))
     assert broken["code"] == "analysis_failed"
     assert broken["message"] == "ZeroDivisionError: oh"

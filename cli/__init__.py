@@ -1,0 +1,41 @@
+"""`syncnet-service …`: parses, calls the library, prints.
+
+Exit status: 0 everything done, 1 some inputs failed, 2 the command or a setting cannot be used,
+130 stopped by Ctrl-C.
+"""
+
+from typing import Annotated
+
+import typer
+
+from cli import calibrating, evaluating, models, scoring
+from cli.console import ErrorGroup
+
+app = typer.Typer(
+    cls=ErrorGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Score recordings of speaking people: does the voice belong to the lips, is the face "
+    "untouched?",
+)
+app.command()(scoring.score)
+app.command()(scoring.demo)
+app.command()(calibrating.calibrate)
+app.add_typer(models.app, name="models")
+app.add_typer(evaluating.app, name="evaluate")
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")
+    ] = False,
+) -> None:
+    ctx.obj = verbose
+
+
+def main() -> None:
+    """The installed program."""
+    app()
