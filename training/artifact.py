@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -217,11 +217,17 @@ def train(options: argparse.Namespace) -> None:
         for name, files in (("genuine", genuine_files), ("generated", generated_files))
     )
     schedule = Schedule(options.peak_rate)
+    if options.size:
+        schedule = replace(schedule, sizes=((0.0, options.size),))
     student = Student.from_imagenet(options.imagenet)
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sample = pairs.images[learn[::20]].reshape(-1, SIDE, SIDE, 3)
     settle_batch_norms(student, whole(sample, schedule.size(0)))
     run = Run(student, options.run)
+    if options.start:
+        begun = torch.load(options.start, weights_only=True)["average"]
+        for model in (run.student, run.average.model):
+            model.load_state_dict(begun)
     if options.resume:
         run.restore()
     # The pair order is drawn anew after a resumption: seeded by the step, still repeatable.
@@ -271,6 +277,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=16, help="in a batch")
     parser.add_argument("--peak-rate", type=float, default=Schedule.peak_rate)
+    parser.add_argument("--size", type=int, help="pixels throughout; else grows on the way")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     return parser.parse_args(arguments)
 

@@ -135,10 +135,10 @@ class Recipe:
     """
 
     mixed: float = 0.05
-    self_blended: float = 0.06
-    composite: float = 0.05
-    genuine: float = 0.16
-    generated: float = 0.14
+    self_blended: float = 0.08
+    composite: float = 0.08
+    genuine: float = 0.36
+    generated: float = 0.0
 
 
 class PairSampler:
@@ -262,10 +262,10 @@ class Alteration:
                 float(rng.uniform(0.6, 1.3)) if changed else 1.0,
             ),
             tint=tuple(rng.uniform(0.92, 1.08, 3).tolist()) if changed else (1.0, 1.0, 1.0),
-            blur=float(rng.uniform(0.3, 1.5)) if rng.random() < 0.08 else 0.0,
-            rescale=float(rng.uniform(0.4, 0.9)) if harsh or rng.random() < 0.12 else 1.0,
-            noise=float(rng.uniform(1, 5)) if rng.random() < 0.06 else 0.0,
-            quality=int(rng.integers(40, 96)) if harsh or rng.random() < 0.25 else 0,
+            blur=float(rng.uniform(0.3, 1.5)) if rng.random() < 0.15 else 0.0,
+            rescale=float(rng.uniform(0.35, 0.9)) if harsh or rng.random() < 0.3 else 1.0,
+            noise=float(rng.uniform(1, 5)) if rng.random() < 0.1 else 0.0,
+            quality=int(rng.integers(30, 96)) if harsh or rng.random() < 0.45 else 0,
             grey=bool(rng.random() < 0.05),
             seed=int(rng.integers(2**31)),
         )

@@ -2,13 +2,13 @@
 
     python -m training.artifact_export --data DIR --teacher DIR --pack DIR [--size 160]
 
-Log-odds s of real become a * s + b, with a and b fitted by logistic regression on the groups that
-`splits/artifact.csv` holds out, which have as many reals as fakes. Both are folded into the last
-layer, so that the exported network answers calibrated probabilities by itself.
+Log-odds s of real become a * s + b, with a and b fitted by logistic regression on what
+`splits/artifact.csv` holds out: pairs of the corpus, and genuine faces of other cameras with
+forgeries made from them, both weighing alike, because a service sees more cameras than one corpus.
+The two are folded into the last layer, so that the exported network answers probabilities itself.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,13 @@ from torch import Tensor
 
 from evaluation.statistics import auc, calibration_error
 from syncnet_python.networks import efficientnet
-from training.artifact import RUN, split_groups, whole
-from training.artifact_data import FAKE, REAL, pack
+from training.artifact import RUN, SEED, split_groups, whole
+from training.artifact_data import FAKE, REAL, SIDE, pack
 from training.artifact_student import CLASSES, MEAN, STD, to_input
+from training.composites import compose
 from training.export import export
+from training.self_blended import self_blend
+from training.single_faces import Faces, genuine_files, pack_faces
 from training.splits import held_out_names
 
 LAYOUT = "efficientnet_b0"
@@ -49,9 +52,25 @@ def log_odds(
     return np.concatenate(scores)
 
 
-def fit_scale(scores: NDArray[np.float64], real: NDArray[np.bool_]) -> tuple[float, float]:
+def forged(faces: Faces) -> NDArray[np.uint8]:
+    """One forgery of each face, always the same: self-blended, or with a part of another's."""
+    rng = np.random.default_rng(SEED)
+    made = []
+    for number, (image, points) in enumerate(zip(faces.images, faces.points, strict=True)):
+        donor = int(rng.integers(len(faces.images)))
+        made.append(
+            compose(image, points, faces.images[donor], faces.points[donor], rng)[0]
+            if number % 2
+            else self_blend(image, points, rng)[0]
+        )
+    return np.stack(made)
+
+
+def fit_scale(
+    scores: NDArray[np.float64], real: NDArray[np.bool_], weight: NDArray[np.float64] | None = None
+) -> tuple[float, float]:
     """a, b that make sigmoid(a * score + b) most likely (Platt scaling)."""
-    model = LogisticRegression(C=np.inf).fit(scores[:, None], real)
+    model = LogisticRegression(C=np.inf).fit(scores[:, None], real, sample_weight=weight)
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 
@@ -71,26 +90,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--more-teacher", type=Path, help="as in training")
     parser.add_argument("--pack", type=Path, required=True, help="as in training")
     parser.add_argument("--checkpoint", type=Path, default=RUN / "checkpoint.pt")
     parser.add_argument("--size", type=int, default=160, help="pixels, as training ended")
     parser.add_argument("--try-sizes", type=int, nargs="*", default=[144, 176])
+    parser.add_argument("--measure-only", action="store_true", help="print, and export nothing")
     parser.add_argument("--version", required=True)
     parser.add_argument("--licence", default="MIT; learnt from research-only data, see the card")
     options = parser.parse_args()
 
     pairs = pack(options.data, options.teacher, options.pack)
-    _, held_out = split_groups(pairs.groups, held_out_names("artifact"))
-    images = np.concatenate([pairs.images[held_out, member] for member in (REAL, FAKE)])
-    real = np.repeat([True, False], len(held_out))
+    names = held_out_names("artifact")
+    _, held_out = split_groups(pairs.groups, names)
+    others = pack_faces(
+        genuine_files(options.data, names, held=True),
+        options.more_teacher or options.teacher,
+        options.pack / "genuine_held_out.npz",
+        SIDE,
+    )
+    domains = {
+        "corpus": [pairs.images[held_out, member] for member in (REAL, FAKE)],
+        "other cameras": [others.images, forged(others)],
+    }
     state = averaged_network(options.checkpoint)
     network = efficientnet.prepared(efficientnet.from_state(state, LAYOUT))
-    scores = {s: log_odds(network, images, s) for s in (options.size, *options.try_sizes)}
-    a, b = fit_scale(scores[options.size], real)
-    chance = 1 / (1 + np.exp(-(a * scores[options.size] + b)))
-    figures = {f"auc at {s}": round(auc(odds, real), 4) for s, odds in sorted(scores.items())}
-    fitted = {"scale": a, "shift": b, "calibration error": calibration_error(chance, real)}
-    print(json.dumps(figures | {name: round(value, 4) for name, value in fitted.items()}))
+    real = [np.repeat([True, False], len(sides[0])) for sides in domains.values()]
+    weight = np.concatenate([np.full(len(labels), 1 / len(labels)) for labels in real])
+    for size in (*options.try_sizes, options.size):  # the last is the one that is exported
+        odds = [log_odds(network, np.concatenate(sides), size) for sides in domains.values()]
+        for name, scores, labels in zip(domains, odds, real, strict=True):
+            print(f"{size} pixels, {name}: AUC {auc(scores, labels):.4f}")
+    a, b = fit_scale(np.concatenate(odds), np.concatenate(real), weight)
+    print(f"scale {a:.3f}, shift {b:.3f}")
+    for name, scores, labels in zip(domains, odds, real, strict=True):
+        chance = 1 / (1 + np.exp(-(a * scores + b)))
+        genuine, forgeries = (float((chance[of] > 0.5).mean()) for of in (labels, ~labels))
+        error = calibration_error(chance, labels)
+        print(
+            f"{name}: calibration error {error:.3f}, accepted: {genuine:.3f} of the genuine, "
+            f"{forgeries:.3f} of the forged"
+        )
+    if options.measure_only:
+        return
     path = export(
         fold_scale(state, a, b),
         name="efficientnet_b0",

@@ -23,7 +23,7 @@ NUM_POINTS = 468
 CLIPS_OF_ONE_SPEAKER = 40
 SMALLEST = 80
 """Pixels of a crop's side; smaller faces would have to be blown up."""
-FRAMES_A_CLIP = {"real": 2, "generated": 8}
+FRAMES_A_CLIP = {"real": 6, "generated": 8}
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,23 @@ def pack_faces(files: Iterable[tuple[Path, int]], teacher: Path, target: Path, s
 
 
 def genuine_files(
-    data: Path, held_out: Collection[str], skip_sources: Sequence[str] = ()
+    data: Path,
+    held_out: Collection[str],
+    skip_sources: Sequence[str] = (),
+    *,
+    held: bool = False,
 ) -> Iterator[tuple[Path, int]]:
     """Real photographs, then real training clips, at most 40 of one speaker (files without a
-    speaker are counted apart). held_out: names of files, or of speakers, that are not wanted."""
+    speaker are counted apart). held_out: names of files, or of speakers, that are not wanted;
+    held: only they are."""
     with (data / "faces_manifest.csv").open(newline="") as table:
         for row in csv.DictReader(table):
             path = data / row["file"]
-            wanted = row["split"] == "faces_real" and path.name not in held_out
+            wanted = row["split"] == "faces_real" and (path.name in held_out) == held
             if wanted and not left_out(row["source"], skip_sources):
                 yield path, 1
     seen: Counter[str] = Counter()
-    for path, speaker in _clips(data, "real", held_out, skip_sources):
+    for path, speaker in _clips(data, "real", held_out, skip_sources, held=held):
         seen[speaker] += 1
         if seen[speaker] <= CLIPS_OF_ONE_SPEAKER:
             yield path, FRAMES_A_CLIP["real"]
@@ -80,7 +85,12 @@ def generated_files(
 
 
 def _clips(
-    data: Path, kind: str, held_out: Collection[str], skip_sources: Sequence[str]
+    data: Path,
+    kind: str,
+    held_out: Collection[str],
+    skip_sources: Sequence[str],
+    *,
+    held: bool = False,
 ) -> Iterator[tuple[Path, str]]:
     """Clips of sync_train of one kind, each with its speaker."""
     with (data / "sync_manifest.csv").open(newline="") as table:
@@ -90,7 +100,7 @@ def _clips(
                 speaker = row["file"]
             wanted = row["file"].startswith("sync_train/") and row["kind"] == kind
             kept_away = path.name in held_out or speaker in held_out
-            if wanted and not kept_away and not left_out(row["source"], skip_sources):
+            if wanted and kept_away == held and not left_out(row["source"], skip_sources):
                 yield path, speaker
 
 
