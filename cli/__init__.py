@@ -1,7 +1,7 @@
 """`syncnet-service …`: parses, calls the library, prints.
 
-Exit status: 0 everything done, 1 some inputs failed, 2 the command or a setting cannot be used,
-130 stopped by Ctrl-C.
+Exit status: 0 everything done, 1 some inputs failed (of an evaluation: all of them), 2 the command
+or a setting cannot be used, 130 stopped by Ctrl-C.
 """
 
 from typing import Annotated

@@ -30,7 +30,13 @@ FEWEST = 5
 
 _INCONCLUSIVE = "{} recordings were inconclusive: these miss ALLOW too, and are in no rate here"
 
-_CODE = ("syncnet_python", "syncnet_wrapper", "frame_extractor", "efficientnet_detector")
+_CODE = (
+    "syncnet_python",
+    "syncnet_wrapper",
+    "frame_extractor",
+    "efficientnet_detector",
+    "evaluation.calibrate",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ def run(
         track=settings.min_track_frames,
         face=settings.min_face_size,
         longest=settings.max_duration_seconds,
+        largest=settings.max_frame_pixels,
+        device=settings.device,
         precision=settings.precision,
     )
     kept = Journal(journal_of(out), key)

@@ -152,8 +152,8 @@ def thresholds(combined: Floats, genuine: Labels, false_reject: float) -> Thresh
     With n of them the k-th lowest score, k = floor(share * (n + 1)), is missed by k / (n + 1) of
     those to come (order statistics); under 1 / share the lowest is taken. The threshold lies in
     the middle of the gap below it, and never below the default without need; above the default
-    only where fakes show that it helps. The other thresholds keep their defaults unless order
-    would be lost.
+    only where fakes show that it helps. The other thresholds keep their defaults unless `real`
+    would come above it, or `next` above half of it.
     """
     default = Thresholds()
     ordered = np.sort(combined[genuine])

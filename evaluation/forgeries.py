@@ -44,9 +44,6 @@ SHIFTS = (5, 15)
 DONORS = "gan_real_*.jpg"
 """Photographs that nothing has learnt from."""
 
-SEEN = "speaker in training"
-"""Condition of recordings whose speaker a network has learnt from; left out here."""
-
 FORM: FormatName = "webm-vp8-opus"
 SUFFIX = "webm"
 LIMITS = media.Limits(duration_s=120.0)
@@ -147,7 +144,6 @@ def read_scenes(data: Path) -> tuple[list[Scene], list[Scene]]:
     real = [
         _scene(item.path, item.source, item.group)
         for item in inputs.read(LISTS / "sync_val.csv", data / "sync_val")
-        if item.condition != SEEN
     ]
     heads = [
         _scene(item.path, item.condition, item.group)

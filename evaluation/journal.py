@@ -155,18 +155,14 @@ def run(
     failures: list[Failure] = []
     for done, item in enumerate(items):
         progress(done, len(items), item.name)
-        result = journal.get(item.path)
-        if result is None:
-            try:
-                result = dict(measure(item))
-                journal.put(item.path, result)
-            except RecordingError as error:
-                result = {"failed": {"code": error.code, "reason": error.message}}
-                journal.put(item.path, result)
-            except (ModelError, CalibrationError):
-                raise
-            except Exception as error:  # whatever one file does, the others are still measured
-                result = {"failed": describe(error)}
+        try:
+            result = journal.get(item.path)
+            if result is None:
+                result = _measured(item, journal, measure)
+        except (ModelError, CalibrationError):
+            raise
+        except Exception as error:  # whatever one file does, the others are still measured
+            result = {"failed": describe(error)}
         if "failed" in result:
             failures.append(Failure(item.name, **result["failed"]))
         else:
@@ -175,8 +171,20 @@ def run(
     return measured, failures
 
 
+def _measured(
+    item: Item, journal: Journal, measure: Callable[[Item], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Measured, or failed by the recording's own fault, and kept."""
+    try:
+        result = dict(measure(item))
+    except RecordingError as error:
+        result = {"failed": describe(error)}
+    journal.put(item.path, result)
+    return result
+
+
 def describe(error: Exception) -> dict[str, str]:
-    """code and reason of an error that is not of the recording's making."""
+    """code and reason of an error; "broken" where it is none of `errors`."""
     if isinstance(error, SyncNetError):
         return {"code": error.code, "reason": error.message}
     return {"code": "broken", "reason": f"{type(error).__name__}: {error}"}

@@ -133,6 +133,12 @@ def counts(items: Sequence[Item]) -> dict[str, dict[str, dict[str, int]]]:
     return result
 
 
+def measured(run: Run, outcome: Outcome) -> int:
+    """How many files were; one that only failed under a condition, named with it, was."""
+    failed = {failure.file for failure in outcome.failures}
+    return sum(item.name not in failed for item in run.items)
+
+
 def as_json(run: Run, outcome: Outcome) -> str:
     """The text of the JSON file. Its layout is in docs/evaluation.md."""
     body = {
@@ -142,7 +148,7 @@ def as_json(run: Run, outcome: Outcome) -> str:
         "versions": dict(run.versions),
         "files": {
             "listed": len(run.items),
-            "measured": len(run.items) - len(outcome.failures),
+            "measured": measured(run, outcome),
             **{f"by {field}": of for field, of in counts(run.items).items()},
         },
         "networks": [asdict(info) for info in outcome.networks],
@@ -168,7 +174,7 @@ def as_html(run: Run, outcome: Outcome) -> str:
         run=run,
         outcome=outcome,
         title=TITLES[run.kind],
-        measured=len(run.items) - len(outcome.failures),
+        measured=measured(run, outcome),
         about=(*_listed(run.items), _networks(outcome.networks)),
         number=value_text,
         ends=interval_text,

@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,19 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
-from efficientnet_detector import EfficientNetDetector
+from efficientnet_detector import EfficientNetDetector, as_bgr
+from evaluation.artifact import FaceReader
 from evaluation.statistics import auc
+from syncnet_python.detectors.bundled import BundledFaceDetector
+from syncnet_python.errors import NoFace
 
 Image = NDArray[np.uint8]
 Scores = NDArray[np.float64]
 FOLDS = 5
 KIND = "dfdc"
 """Part of the validation images that is changed: ready crops of one corpus, both sides alike."""
+
+READY = FaceReader(None)
 
 
 def grey(image: Image) -> Image:
@@ -113,14 +119,18 @@ def probe(scores: Scores, sources: Sequence[str]) -> dict[str, float]:
 
 
 def read(data: Path) -> dict[str, list[Image]]:
-    """The validation images by kind and label, such as "dfdc real"."""
+    """The validation faces by kind and label, such as "dfdc real": ready crops of one corpus, and
+    those that are found in the photographs of the others."""
+    finder = FaceReader(BundledFaceDetector.bundled())
     images: dict[str, list[Image]] = {}
     with (data / "faces_manifest.csv").open(newline="") as table:
         for row in csv.DictReader(table):
             if row["split"] == "artifact_val":
                 kind = Path(row["file"]).name.split("_")[0]
-                image = np.asarray(cv2.imread(str(data / row["file"])), np.uint8)
-                images.setdefault(f"{kind} {row['label']}", []).append(image)
+                reader = READY if kind == KIND else finder
+                with suppress(NoFace):
+                    faces = [as_bgr(face) for face in reader.read(data / row["file"])]
+                    images.setdefault(f"{kind} {row['label']}", []).extend(faces)
     return images
 
 

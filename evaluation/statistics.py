@@ -139,13 +139,6 @@ def false_accept_rate(scores: Scores, genuine: Labels, threshold: float = 0.5) -
     return float((scores[~genuine] > threshold).mean()) if not genuine.all() else float("nan")
 
 
-def threshold_at(scores: Scores, genuine: Labels, *, false_rejects: float) -> float:
-    """The highest threshold that refuses at most this share of the genuine ones."""
-    ordered = np.sort(scores[genuine])
-    refused = int(np.floor(false_rejects * len(ordered)))
-    return float(np.nextafter(ordered[min(refused, len(ordered) - 1)], -np.inf))
-
-
 @dataclass(frozen=True, slots=True)
 class Bins:
     """Scores in bins of equal width, of those that hold any. said: mean score; true: share of
@@ -243,16 +236,9 @@ def mean_with_interval(values: Sequence[float], groups: Sequence[str]) -> Figure
     return with_interval(lambda a, _: float(a.mean()), array, np.ones(len(array), bool), groups)
 
 
-def auc_of(
-    positive: Sequence[float],
-    negative: Sequence[float],
-    positive_groups: Sequence[str],
-    negative_groups: Sequence[str],
-) -> Figure | None:
-    """Chance that a positive lies above a negative, with its interval over groups."""
-    scores = np.asarray([*positive, *negative], np.float64)
-    labels = np.arange(len(scores)) < len(positive)
-    return with_interval(auc, scores, labels, [*positive_groups, *negative_groups])
+def middle(values: Sequence[float]) -> float | None:
+    """The median; None of nothing."""
+    return float(np.median(values)) if len(values) else None
 
 
 def spread(values: Sequence[float]) -> dict[str, float] | None:

@@ -153,7 +153,8 @@ def between_frames(measured: Measured) -> dict[str, Any]:
 
 
 def lost(before: Measured, after: Measured, seconds: int) -> Figure | None:
-    """Share of windows found as they were less that of the same recordings under a condition."""
+    """Share of windows found as they were less that of the same recordings under a condition; None
+    where no recording has such windows both times."""
     tallies: list[dict[str, tuple[int, int]]] = []
     for measured in (before, after):
         tally: dict[str, tuple[int, int]] = {}
@@ -164,6 +165,8 @@ def lost(before: Measured, after: Measured, seconds: int) -> Figure | None:
             tally[item.name] = right + found, count + 1
         tallies.append(tally)
     common = sorted(tallies[0].keys() & tallies[1].keys())
+    if not common:
+        return None
     groups = {one.item.name: one.item.group for one in before.recorded}
     table = np.array([[*tallies[0][name], *tallies[1][name]] for name in common], np.float64)
 
@@ -205,7 +208,7 @@ def of_network(
             [bool(one.found["doubts"]) for one in plain.recorded],
             [one.item.group for one in plain.recorded],
         ),
-        "ms per frame": float(np.median([one.found["ms_per_frame"] for one in plain.recorded])),
+        "ms per frame": statistics.middle([one.found["ms_per_frame"] for one in plain.recorded]),
         "told": {},
         "by source": slices(plain.own(2), lambda item: item.source),
         "by condition": slices(plain.own(2), lambda item: item.condition),

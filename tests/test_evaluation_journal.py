@@ -135,6 +135,13 @@ def test_a_run_names_failures_and_goes_on(tmp_path: Path, files: list[Item]) -> 
     assert calls == ["0.mp4", "1.mp4", "2.mp4", "3.mp4", "2.mp4"], "only what broke is tried again"
 
 
+def test_a_file_that_is_gone_does_not_stop_the_others(tmp_path: Path, files: list[Item]) -> None:
+    files[1].path.unlink()
+    measured, failures = run(files, Journal(tmp_path / "j", KEY), lambda item: {})
+    assert [item.name for item, _ in measured] == ["0.mp4", "2.mp4", "3.mp4"]
+    assert [(failure.file, failure.code) for failure in failures] == [("1.mp4", "broken")]
+
+
 def test_missing_networks_end_a_run(tmp_path: Path, files: list[Item]) -> None:
     def measure(item: Item) -> dict[str, Any]:
         raise WeightsMissing("not here")

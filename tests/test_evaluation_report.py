@@ -1,6 +1,7 @@
 """JSON and page of an evaluation: complete, escaped, self-contained."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -87,6 +88,11 @@ def test_json_holds_everything_there_is_to_know() -> None:
     assert body["failures"] == [
         {"file": EVIL, "code": "no_face", "reason": "no face & nothing else"}
     ]
+
+
+def test_a_file_counts_as_measured_unless_it_failed_itself() -> None:
+    failures = [Failure(name, "no_face", "nobody") for name in (EVIL, EVIL, "a.mp4 (yaw +25)")]
+    assert report.measured(run(), replace(outcome(), failures=tuple(failures))) == 2
 
 
 def test_the_page_shows_everything_there_is_to_know() -> None:

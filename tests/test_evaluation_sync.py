@@ -154,6 +154,18 @@ def test_what_a_disturbance_costs_is_counted_on_the_same_recordings() -> None:
     assert lost.count == 2
 
 
+def test_nothing_is_lost_on_windows_that_no_recording_holds() -> None:
+    short = measured(planted("a", 1, frames=60))
+    assert sync_figures.lost(short, short, 4) is None
+
+
+def test_a_folder_of_which_nothing_could_be_measured_is_a_page_too(network: PlantedSound) -> None:
+    found = outcome([("planted", network)], {"planted": []}, lambda done, total, name: None)
+    run = report.Run("sync", "now", "command", (), {})
+    assert json.loads(report.as_json(run, found))["figures"]["planted"]["ms per frame"] is None
+    assert "<h1>" in report.as_html(run, found)
+
+
 class RisingSound(PlantedSound):
     """Sound that rises through the recording: a frame's mean says when it was."""
 

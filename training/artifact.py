@@ -231,7 +231,9 @@ def train(options: argparse.Namespace) -> None:
     if options.resume:
         run.restore()
     # The pair order is drawn anew after a resumption: seeded by the step, still repeatable.
-    sampler = PairSampler(pairs, learn, Recipe(), SEED + run.step, genuine, generated)
+    sampler = PairSampler(
+        pairs, learn, Recipe(generated=options.generated), SEED + run.step, genuine, generated
+    )
     total = options.minutes * 60
     size = [schedule.size(run.spent / total)]
     batches = prefetch(sampler, options.pairs, size)
@@ -277,6 +279,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=16, help="in a batch")
     parser.add_argument("--peak-rate", type=float, default=Schedule.peak_rate)
+    parser.add_argument(
+        "--generated",
+        type=float,
+        default=Recipe.generated,
+        help="share of pairs with a generated head; see the card for what it costs",
+    )
     parser.add_argument("--size", type=int, help="pixels throughout; else grows on the way")
     parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
