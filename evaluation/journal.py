@@ -17,7 +17,7 @@ from typing import Any
 from evaluation.inputs import Item
 from syncnet_python.errors import CalibrationError, ModelError, RecordingError, SyncNetError
 from syncnet_python.results import ModelInfo
-from syncnet_python.weights import sha256_of
+from syncnet_python.weights import BUNDLED_DIR, sha256_of
 
 Progress = Callable[[int, int, str], None]
 """Called with how many files are done, how many there are, and the name of the next one."""
@@ -115,14 +115,17 @@ OpenJournal = Callable[[Mapping[str, str]], Journal]
 
 
 def key_of(networks: Iterable[ModelInfo], code: Sequence[str], **options: object) -> dict[str, str]:
-    """The key of results: networks by name and hash, options, and the code that measures.
+    """The key of results: networks by name and hash, what the tables beside the bundled weights
+    say of them (input size, classes, scale), options, and the code that measures.
 
     code: names of modules or packages, such as "syncnet_python"; their sources are hashed, so
     that a result of older code is never taken for one of today's.
     """
     named = {info.name: info.sha256 for info in networks}
     chosen = {name: str(value) for name, value in options.items()}
-    return {**named, **chosen, "code": hash_sources(code)}
+    tables = b"".join(path.read_bytes() for path in sorted(BUNDLED_DIR.glob("*.json")))
+    described = hashlib.sha256(tables).hexdigest()
+    return {**named, **chosen, "code": hash_sources(code), "tables": described}
 
 
 def hash_sources(names: Sequence[str]) -> str:

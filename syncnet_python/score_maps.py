@@ -95,7 +95,7 @@ class Isotonic:
         for (x0, y0), (x1, y1) in pairwise(knots):
             if raw <= x1:
                 # between the two by construction, which rounding alone would not promise
-                return min(max(y0 + (y1 - y0) * (raw - x0) / (x1 - x0), y0), y1)
+                return min(max(y0 + (raw - x0) / (x1 - x0) * (y1 - y0), y0), y1)
         return knots[-1][1]
 
 
