@@ -457,4 +457,4 @@ def test_the_heat_map_points_at_what_the_bundled_weights_object_to():
             agreement.append(spearmanr(places.ravel(), odds[1:] - odds[0]).statistic)
     print(f"mean rank correlation {np.mean(agreement):.3f} over {len(agreement)}")
     assert len(agreement) >= 10
-    assert np.mean(agreement) > 0.05
+    assert np.mean(agreement) > 0.1
