@@ -121,6 +121,7 @@ def test_all_classifiers_see_the_same_files(tmp_path: Path, items: list[Item]) -
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again(tmp_path: Path, items: list[Item]) -> None:
     before = evaluated(tmp_path, items, Brightness())
     again = Brightness()

@@ -90,6 +90,7 @@ def test_where_no_file_can_be_measured_the_command_fails(tmp_path: Path) -> None
     assert body["failures"][0]["code"] == "undecodable"
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_what_the_next_run_goes_on_from(
     tmp_path: Path, crops: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

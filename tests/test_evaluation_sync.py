@@ -202,6 +202,7 @@ def test_inconclusive_and_turned_recordings_are_counted(network: PlantedSound) -
     }
 
 
+@pytest.mark.slow
 def test_everything_becomes_a_page_and_plain_json(network: PlantedSound) -> None:
     names = "abcd"
     recorded = [Recorded(planted(n, i, 110), "", False, FOUND) for i, n in enumerate(names)]

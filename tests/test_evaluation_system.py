@@ -144,6 +144,7 @@ def test_decisions_and_doubts_are_counted_on_all_files(tmp_path: Path, items: li
     }
 
 
+@pytest.mark.slow
 def test_failures_are_named_and_nothing_is_scored_twice(tmp_path: Path, items: list[Item]) -> None:
     engine = Engine(ANSWERS)
     first = evaluated(tmp_path, items, engine)

@@ -66,6 +66,7 @@ def test_every_recording_is_written_genuine_and_forged(
     assert np.abs(genuine.astype(int) - swapped).max() > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_sound_is_shifted_by_five_to_fifteen_frames(data: Path, seed: int) -> None:
     scene = forgeries._scene(data / "sync_val" / "1.mkv", "made", "one")
