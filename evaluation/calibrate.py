@@ -18,10 +18,10 @@ from evaluation import calibration_fit, calibration_report, inputs, journal
 from evaluation.calibration_fit import FittedMap, Floats, Kind, Labels, Split
 from evaluation.inputs import InputError, Item
 from evaluation.journal import Failure, Journal, Progress
-from service.engine import WrapperEngine
+from service.scoring.engine import WrapperEngine
 from service.settings import Settings
 from syncnet_python import scale as scales
-from syncnet_python.calibration import Calibration, Fit, corrected_offset, save
+from syncnet_python.calibration import Calibration, Fit, lag_free_score, save
 from syncnet_python.errors import TooFewRecordings
 from syncnet_python.results import ModelInfo, OffsetCurve
 
@@ -113,17 +113,8 @@ def run(
     engine = WrapperEngine(settings.model_copy(update={"calibration_file": None}))
     engine.preload()
     models = engine.models()
-    key = journal.key_of(
-        models.values(),
-        _CODE,
-        frames=settings.max_frames,
-        track=settings.min_track_frames,
-        face=settings.min_face_size,
-        longest=settings.max_duration_seconds,
-        largest=settings.max_frame_pixels,
-        device=settings.device,
-        precision=settings.precision,
-    )
+    options = {name: getattr(settings, name) for name in journal.MEASURING}
+    key = journal.key_of(models.values(), _CODE, **options)
     kept = Journal(journal_of(out), key)
     results, failures = journal.run(items, kept, lambda item: _figures(engine, item), progress)
     measured, doubtful = _usable(results)
@@ -196,7 +187,9 @@ def learn(
     _need_enough(genuine, kind)
     clear = [row.subframe_offset for row in measured if row.genuine and row.clear]
     lag = calibration_fit.capture_offset(clear)
-    sync_raw = np.asarray([_sync_score(row, lag.value) for row in measured], np.float64)
+    sync_raw = np.asarray(
+        [lag_free_score(row, scales.named(row.network), lag.value) for row in measured], np.float64
+    )
     artifact_raw = np.asarray([row.artifact for row in measured], np.float64)
     folds, notes = _folds(genuine, groups)
     sync = _map(sync_raw, genuine, folds, kind)
@@ -239,11 +232,6 @@ def _need_enough(genuine: Labels, kind: Kind | Literal["auto"]) -> None:
         raise TooFewRecordings(f"{fake} fakes can be used; {FEWEST} are needed, or none")
     if not fake and kind in ("isotonic", "platt"):
         raise TooFewRecordings(f"a map of the kind {kind} cannot be learnt without fakes")
-
-
-def _sync_score(row: Measured, lag: float) -> float:
-    left = corrected_offset(row.subframe_offset, lag)
-    return scales.as_recorded(scales.named(row.network), row, left)
 
 
 def _folds(genuine: Labels, groups: Sequence[str]) -> tuple[list[Split] | None, list[str]]:

@@ -4,7 +4,7 @@
 neither duration nor index is in the file.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from heapq import merge
@@ -20,6 +20,8 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+from syncnet_python.results import SAMPLE_RATE
 
 Timed = tuple[Fraction, NDArray[np.uint8]]
 """Presentation time in seconds and the picture, (H, W, 3) uint8 BGR."""
@@ -113,6 +115,25 @@ def write_clip(
             # in the order of their times, as a recorder meets them
             for _, packets in merge(*tracks, key=itemgetter(0)):
                 container.mux(packets)
+
+
+def write_recording(
+    path: Path,
+    name: FormatName | Format,
+    pictures: Sequence[NDArray[np.uint8]],
+    times: Iterable[Fraction],
+    samples: NDArray[np.int16],
+    *,
+    fps: Fraction,
+) -> None:
+    """Encode pictures of one size, (H, W, 3) uint8 BGR, each with its time, and mono sound at
+    16 kHz, (n,), from time 0 on. The last row or column goes where their number is odd, because
+    chroma is halved. fps: as for `write_clip`.
+    """
+    height, width = (side // 2 * 2 for side in pictures[0].shape[:2])
+    even = (np.ascontiguousarray(picture[:height, :width]) for picture in pictures)
+    frames, sound = zip(times, even, strict=True), Sound(samples[:, None], SAMPLE_RATE, Fraction(0))
+    write_clip(path, name, frames, sound, size=(width, height), fps=fps)
 
 
 def _add_video(

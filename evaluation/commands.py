@@ -18,9 +18,9 @@ from efficientnet_detector import EfficientNetDetector
 from evaluation import artifact, inputs, report, sync, system
 from evaluation.conditions import CONDITIONS
 from evaluation.inputs import IMAGES, VIDEOS, Item
-from evaluation.journal import Journal, Progress
+from evaluation.journal import MEASURING, Journal, Progress
 from evaluation.report import Headline, Kind, Outcome, Run
-from service.engine import WrapperEngine
+from service.scoring.engine import WrapperEngine
 from service.settings import Settings
 from syncnet_python import weights
 from syncnet_python.assembly import Networks
@@ -127,17 +127,7 @@ def headline_row(line: Headline) -> tuple[str, str, str, str]:
     return line.name, report.value_text(line), report.interval_text(line), str(line.figure.count)
 
 
-SCORING = (
-    "device",
-    "precision",
-    "max_duration_seconds",
-    "max_frame_pixels",
-    "min_track_frames",
-    "min_face_size",
-    "max_frames",
-    "syncnet_weight",
-    "efficientnet_weight",
-)
+SCORING = (*MEASURING, "syncnet_weight", "efficientnet_weight")
 """Settings that a verdict depends on beside the networks and the calibration."""
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.clip_writer import Format, Sound, write_clip
+from evaluation.clip_writer import Format, write_recording
 from evaluation.turning import fit_heads, turn
 from syncnet_python import pipeline
 from syncnet_python.detectors import FaceDetector
@@ -23,7 +23,7 @@ from syncnet_python.errors import NoAudio
 from syncnet_python.fcn_embedding import locate
 from syncnet_python.landmarks import Landmarker
 from syncnet_python.media import Frames, Recording
-from syncnet_python.results import FRAME_RATE, SAMPLE_RATE
+from syncnet_python.results import FRAME_RATE
 from syncnet_python.tracking import Track
 
 NOISE_DB = 10.0
@@ -193,20 +193,8 @@ def write(
     """
     rng = np.random.default_rng(crc32(f"{condition}/{name}".encode()))
     take = CONDITIONS[condition](Original(recording, group, studio), rng)
-    height, width = take.pictures[0].shape[:2]
-    size = (width // 2 * 2, height // 2 * 2)  # chroma is halved
     fps = Fraction(SLOW_FPS if condition == "15 fps" else FRAME_RATE)
-    write_clip(
-        target,
-        take.form,
-        (
-            (time, np.ascontiguousarray(picture[: size[1], : size[0]]))
-            for time, picture in zip(take.times, take.pictures, strict=True)
-        ),
-        Sound(take.samples[:, None], SAMPLE_RATE, Fraction(0)),
-        size=size,
-        fps=fps,
-    )
+    write_recording(target, take.form, take.pictures, take.times, take.samples, fps=fps)
 
 
 def with_noise(samples: Samples, noise: NDArray[np.float64], ratio_db: float) -> Samples:

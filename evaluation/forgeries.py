@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from evaluation import inputs
-from evaluation.clip_writer import FORMATS, FormatName, Sound, write_clip
+from evaluation.clip_writer import FormatName, write_recording
 from evaluation.conditions import Studio
 from evaluation.swap import swap
 from syncnet_python import media
@@ -35,7 +35,7 @@ from syncnet_python.detectors.bundled import BundledFaceDetector
 from syncnet_python.errors import RecordingError
 from syncnet_python.landmarks import Landmarker
 from syncnet_python.media import Recording
-from syncnet_python.results import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
+from syncnet_python.results import FRAME_RATE, SAMPLES_PER_FRAME
 
 LONGEST = 4 * FRAME_RATE
 SHORTEST = 2 * FRAME_RATE
@@ -157,19 +157,9 @@ def write(forgery: Forgery, target: Path) -> None:
     """As a browser would record it, at 25 frames a second."""
     count = min(forgery.scene.length, len(forgery.samples) // SAMPLES_PER_FRAME)
     pictures = list(islice(forgery.pictures, count))
-    count = len(pictures)
-    height, width = (side // 2 * 2 for side in pictures[0].shape[:2])  # chroma is halved
-    write_clip(
-        target,
-        FORMATS[FORM],
-        (
-            (Fraction(index, FRAME_RATE), np.ascontiguousarray(picture[:height, :width]))
-            for index, picture in enumerate(pictures)
-        ),
-        Sound(forgery.samples[: count * SAMPLES_PER_FRAME, None], SAMPLE_RATE, Fraction(0)),
-        size=(width, height),
-        fps=Fraction(FRAME_RATE),
-    )
+    times = [Fraction(index, FRAME_RATE) for index in range(len(pictures))]
+    samples = forgery.samples[: len(pictures) * SAMPLES_PER_FRAME]
+    write_recording(target, FORM, pictures, times, samples, fps=Fraction(FRAME_RATE))
 
 
 def _pictures(scene: Scene, first: int = 0) -> Iterator[NDArray[np.uint8]]:

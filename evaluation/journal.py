@@ -19,6 +19,17 @@ from syncnet_python.errors import CalibrationError, ModelError, RecordingError, 
 from syncnet_python.results import ModelInfo
 from syncnet_python.weights import BUNDLED_DIR, sha256_of
 
+MEASURING = (
+    "device",
+    "precision",
+    "max_duration_seconds",
+    "max_frame_pixels",
+    "min_track_frames",
+    "min_face_size",
+    "max_frames",
+)
+"""Settings that a recording's figures depend on beside the networks."""
+
 Progress = Callable[[int, int, str], None]
 """Called with how many files are done, how many there are, and the name of the next one."""
 
@@ -38,6 +49,7 @@ class Journal:
     key: what the results depend on beside the file. Results under other keys stay in the folder,
     so that one folder can serve several networks. fresh: forget what is there under this key.
     part: names one of several results of a file, such as a condition that it was put under.
+    Arrays are saved before `put`: a result that has lost its own is none.
     """
 
     def __init__(self, path: Path, key: Mapping[str, str], *, fresh: bool = False) -> None:
@@ -64,7 +76,9 @@ class Journal:
             except ValueError:  # cut off by a kill while it was written
                 continue
             if isinstance(row, dict) and row.get("key") == self.key:
-                results[str(row["content"])] = dict(row["result"])
+                content = str(row["content"])
+                if not row.get("arrays") or self._place(content).exists():
+                    results[content] = dict(row["result"])
         return results
 
     def get(self, file: Path, part: str = "") -> dict[str, Any] | None:
@@ -74,7 +88,13 @@ class Journal:
     def put(self, file: Path, result: Mapping[str, Any], part: str = "") -> None:
         """Keep a result. It must be plain JSON, and comes back as JSON gives it."""
         content = self._content(file, part)
-        row = {"key": self.key, "file": file.name, "content": content, "result": dict(result)}
+        row = {
+            "key": self.key,
+            "file": file.name,
+            "content": content,
+            "arrays": self._place(content).exists(),
+            "result": dict(result),
+        }
         line = json.dumps(row)
         with self._file.open("ab+") as journal:
             if journal.tell():
@@ -89,8 +109,7 @@ class Journal:
 
         Write it with `save_arrays`, so that a kill leaves no half of it.
         """
-        content = hashlib.sha256(self._content(file, part).encode()).hexdigest()
-        return self._arrays / f"{content[:32]}-{self.key}.npz"
+        return self._place(self._content(file, part))
 
     def save_arrays(self, file: Path, part: str = "", **arrays: Any) -> Path:
         """Keep arrays of a file. They appear under `arrays(file)` whole or not at all."""
@@ -101,6 +120,10 @@ class Journal:
         with unfinished.open("wb") as target:
             np.savez(target, **arrays)
         return unfinished.replace(path)
+
+    def _place(self, content: str) -> Path:
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return self._arrays / f"{digest[:32]}-{self.key}.npz"
 
     def _content(self, file: Path, part: str) -> str:
         stat = file.stat()
@@ -147,8 +170,11 @@ def run(
     journal: Journal,
     measure: Callable[[Item], Mapping[str, Any]],
     progress: Progress = lambda done, total, name: None,
+    *,
+    part: str = "",
 ) -> tuple[list[tuple[Item, dict[str, Any]]], list[Failure]]:
     """Measure every file that the journal does not know; those measured, and those that failed.
+    part: which of a file's results this is, see `Journal`; named beside the file.
 
     What a recording's own fault is (RecordingError) is kept in the journal; another error is
     named as a failure too, but the next run tries the file again. ModelError and CalibrationError
@@ -157,17 +183,18 @@ def run(
     measured: list[tuple[Item, dict[str, Any]]] = []
     failures: list[Failure] = []
     for done, item in enumerate(items):
-        progress(done, len(items), item.name)
+        name = f"{item.name} ({part})" if part else item.name
+        progress(done, len(items), name)
         try:
-            result = journal.get(item.path)
+            result = journal.get(item.path, part)
             if result is None:
-                result = _measured(item, journal, measure)
+                result = _measured(item, journal, measure, part)
         except (ModelError, CalibrationError):
             raise
         except Exception as error:  # whatever one file does, the others are still measured
             result = {"failed": describe(error)}
         if "failed" in result:
-            failures.append(Failure(item.name, **result["failed"]))
+            failures.append(Failure(name, **result["failed"]))
         else:
             measured.append((item, result))
     progress(len(items), len(items), "")
@@ -175,14 +202,14 @@ def run(
 
 
 def _measured(
-    item: Item, journal: Journal, measure: Callable[[Item], Mapping[str, Any]]
+    item: Item, journal: Journal, measure: Callable[[Item], Mapping[str, Any]], part: str
 ) -> dict[str, Any]:
     """Measured, or failed by the recording's own fault, and kept."""
     try:
         result = dict(measure(item))
     except RecordingError as error:
         result = {"failed": describe(error)}
-    journal.put(item.path, result)
+    journal.put(item.path, result, part)
     return result
 
 

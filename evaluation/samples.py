@@ -6,8 +6,9 @@ browser's irregular clock. The same fields always give the same frames and sampl
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd
 from pathlib import Path
 from typing import Any, Literal
@@ -131,7 +132,7 @@ def talking_clip(path: Path | str, **fields: Any) -> ClipSpec:
 
 def clip_voice(spec: ClipSpec) -> Utterance:
     """Who is seen speaking. Time 0 of the clip is `_MARGIN_S` into the utterance."""
-    return speak(spec.seconds + 2 * _MARGIN_S, spec.seed)
+    return _utterance(spec.seconds, spec.seed)
 
 
 def clip_mouth(spec: ClipSpec, times: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,10 +159,9 @@ def clip_frames(spec: ClipSpec) -> Iterator[tuple[Fraction, NDArray[np.uint8]]]:
     """Every picture as shown, (height, width, 3) uint8 BGR, with its presentation time."""
     times = clip_times(spec)
     seconds = np.asarray([float(t) for t in times])
-    spoken = clip_mouth(spec, seconds)
-    other = np.stack(
-        speak(spec.seconds + 2 * _MARGIN_S, spec.seed + 2 * _ANOTHER).mouth(seconds + _MARGIN_S)
-    )
+    spoken = other = clip_mouth(spec, seconds)
+    if spec.faces == 2:
+        other = clip_mouth(replace(spec, seed=spec.seed + 2 * _ANOTHER), seconds)
     camera = _Camera(spec)
     for time, second, speaking, listening in zip(times, seconds, spoken.T, other.T, strict=True):
         mouths: list[Mouth | None] = [None if spec.still else Mouth(*speaking)]
@@ -175,7 +175,7 @@ def clip_sound(spec: ClipSpec) -> Sound:
     """What is heard, from the sound's start to the clip's end."""
     voice = clip_voice(spec)
     if spec.dubbed:
-        voice = speak(spec.seconds + 2 * _MARGIN_S, spec.seed + _ANOTHER)
+        voice = _utterance(spec.seconds, spec.seed + _ANOTHER)
     start = Fraction(max(-spec.start_offset_s, 0.0)).limit_denominator(1000)
     begin = round((float(start) + _MARGIN_S + spec.offset_frames / 25) * SAMPLE_RATE)
     length = round((spec.seconds - float(start)) * SAMPLE_RATE)
@@ -192,6 +192,12 @@ def clip_sound(spec: ClipSpec) -> Sound:
     gains = np.array([1.0, 0.7])[: spec.channels]  # in stereo the speaker sits to the left
     rounded = np.clip(np.round(samples[:, None] * gains), -32768, 32767).astype(np.int16)
     return Sound(rounded, spec.sample_rate, start)
+
+
+@lru_cache(maxsize=4)
+def _utterance(seconds: float, seed: int) -> Utterance:
+    """What is said in and about so many seconds of clip; picture and sound both need it."""
+    return speak(seconds + 2 * _MARGIN_S, seed)
 
 
 class _Camera:

@@ -10,7 +10,6 @@ the nearer to chance it stays, the less of that is in the score.
 """
 
 import argparse
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
 from efficientnet_detector import EfficientNetDetector, as_bgr
+from evaluation import inputs
 from evaluation.artifact import FaceReader
 from evaluation.statistics import auc
 from syncnet_python.detectors.bundled import BundledFaceDetector
@@ -38,7 +38,7 @@ FOLDS = 5
 KIND = "dfdc"
 """Part of the validation images that is changed: ready crops of one corpus, both sides alike."""
 
-READY = FaceReader(None)
+LISTS = Path(__file__).parent / "lists"
 
 
 def grey(image: Image) -> Image:
@@ -121,22 +121,20 @@ def probe(scores: Scores, sources: Sequence[str]) -> dict[str, float]:
 def read(data: Path) -> dict[str, list[Image]]:
     """The validation faces by kind and label, such as "dfdc real": ready crops of one corpus, and
     those that are found in the photographs of the others."""
-    finder = FaceReader(BundledFaceDetector.bundled())
+    ready, finder = FaceReader(None), FaceReader(BundledFaceDetector.bundled())
     images: dict[str, list[Image]] = {}
-    with (data / "faces_manifest.csv").open(newline="") as table:
-        for row in csv.DictReader(table):
-            if row["split"] == "artifact_val":
-                kind = Path(row["file"]).name.split("_")[0]
-                reader = READY if kind == KIND else finder
-                with suppress(NoFace):
-                    faces = [as_bgr(face) for face in reader.read(data / row["file"])]
-                    images.setdefault(f"{kind} {row['label']}", []).extend(faces)
+    for name, reader in (("artifact_crops.csv", ready), ("artifact_photos.csv", finder)):
+        for item in inputs.read(LISTS / name, data):
+            kind = item.path.name.split("_")[0]
+            with suppress(NoFace):
+                faces = [as_bgr(face) for face in reader.read(item.path)]
+                images.setdefault(f"{kind} {item.label}", []).extend(faces)
     return images
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of faces_manifest.csv")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the listed files")
     parser.add_argument("--json", type=Path, required=True, help="where to write the figures")
     options = parser.parse_args()
     detector = EfficientNetDetector()

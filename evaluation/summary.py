@@ -31,6 +31,9 @@ _OF_CLASSIFIERS = (
     "calibration error",
 )
 _OF_VERDICTS = ("AUC", "EER", "genuine refused at 0.6", "fakes accepted at 0.6")
+PARTS = {"syncnet": "lip-sync alone", "efficientnet": "face alone"}
+"""Scores beside the fused one."""
+
 BUNDLED = {"sync": "syncnet_fcn", "classifier": "efficientnet_b0"}
 
 
@@ -59,9 +62,8 @@ def full(folder: Path = FOLDER) -> str:
         parts += [f"## {classifier}: face manipulation", markdown(_OF_CLASSIFIERS, rows)]
     system = _figures(folder, "system")
     if system:
-        names = {"fused": "fused", "syncnet": "lip-sync alone", "efficientnet": "face alone"}
         rows = [
-            (names.get(name, name), interval(of["auc"]), percent(of["eer"]), *_at(of))
+            (PARTS.get(name, name), interval(of["auc"]), percent(of["eer"]), *_at(of))
             for name, of in system["all"].items()
         ]
         parts += ["## The whole verdict and its parts", markdown(("Score", *_OF_VERDICTS), rows)]
@@ -172,9 +174,9 @@ def _system_rows(folder: Path) -> Iterator[Row]:
     system = _figures(folder, "system")
     if not system:
         return
-    names = {"fused": "Verdict", "syncnet": "… lip-sync alone", "efficientnet": "… face alone"}
     for name, of in system["all"].items():
-        yield f"{names[name]}: genuine against four kinds of forgery, AUC", interval(of["auc"])
+        what = f"… {PARTS[name]}" if name in PARTS else "Verdict"
+        yield f"{what}: genuine against four kinds of forgery, AUC", interval(of["auc"])
     yield "Verdict: errors fewer than by lip-sync alone", _fewer(system)
 
 

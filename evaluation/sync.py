@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation import conditions as disturbances
-from evaluation import journal as journals
 from evaluation import sync_report
 from evaluation.conditions import CONDITIONS, Studio
 from evaluation.inputs import Item
-from evaluation.journal import Failure, Journal, OpenJournal, Progress, key_of
+from evaluation.journal import Failure, Journal, OpenJournal, Progress, key_of, run
 from evaluation.report import Outcome
 from evaluation.sync_figures import Recorded
 from evaluation.sync_trials import Seen
@@ -33,7 +32,7 @@ from syncnet_python.errors import RecordingError, WeightsMissing
 from syncnet_python.fcn_embedding import locate
 from syncnet_python.landmarks import Landmarker
 from syncnet_python.pipeline import SyncNetwork
-from syncnet_python.results import SAMPLES_PER_FRAME, TrackResult
+from syncnet_python.results import TrackResult
 
 LIMITS = media.Limits(duration_s=120.0)
 
@@ -82,8 +81,7 @@ class Look:
         points = locate(self.landmarker, recording.frames, track)
         begun = time.perf_counter()
         visual = self.network.visual(recording.frames, track, points)
-        first, last = int(track.frames[0]), int(track.frames[-1])
-        samples = recording.audio[first * SAMPLES_PER_FRAME : (last + 1) * SAMPLES_PER_FRAME]
+        samples = pipeline.sound_of(track, recording)
         self.network.audio(samples, len(track))
         spent = time.perf_counter() - begun
         found = {
@@ -132,14 +130,14 @@ def evaluate(
         studio = Studio(look.detector, look.landmarker)
         found = recorded.setdefault(network.info.name, [])
         for condition in ("", *conditions):
-            for item in items:
-                progress(done, total, " ".join(filter(None, (item.name, condition))))
-                done += 1
-                answer = _recorded(item, condition, look, studio, journal, items)
-                if isinstance(answer, Failure):
-                    failures[answer.file, answer.code] = answer
-                else:
-                    found.append(answer)
+
+            def tell(now: int, _: int, name: str, before: int = done) -> None:
+                progress(before + now, total, name)
+
+            measured, failed = _recorded(items, condition, look, studio, journal, tell)
+            found += measured
+            failures |= {(failure.file, failure.code): failure for failure in failed}
+            done += len(items)
     progress(total, total, "")
     named = [(network.info.name, network) for network in present]
     outcome = sync_report.outcome(named, recorded, progress)
@@ -159,29 +157,27 @@ def _present(networks: Networks) -> Iterator[SyncNetwork]:
 
 
 def _recorded(
-    item: Item,
+    items: Sequence[Item],
     condition: str,
     look: Look,
     studio: Studio,
     journal: Journal,
-    items: Sequence[Item],
-) -> Recorded | Failure:
-    """From the journal, or measured and put there."""
-    found = journal.get(item.path, condition)
-    arrays = journal.arrays(item.path, condition)
-    if found is None or ("failed" not in found and not arrays.exists()):
-        try:
-            found, kept = _measure(item, condition, look, studio, items)
-            arrays = journal.save_arrays(item.path, condition, **kept)
-        except RecordingError as error:
-            found = {"failed": journals.describe(error)}
-        journal.put(item.path, found, condition)
-    if "failed" in found:
-        name = f"{item.name} ({condition})" if condition else item.name
-        return Failure(name, **found["failed"])
-    with np.load(arrays) as stored:
-        seen = Seen(item, stored["visual"], stored["samples"], int(found["frames"]))
-    return Recorded(seen, condition or item.condition, bool(condition), found)
+    progress: Progress,
+) -> tuple[list[Recorded], list[Failure]]:
+    """All under one condition, from the journal, or measured and put there."""
+
+    def measure(item: Item) -> dict[str, Any]:
+        found, arrays = _measure(item, condition, look, studio, items)
+        journal.save_arrays(item.path, condition, **arrays)
+        return found
+
+    measured, failures = run(items, journal, measure, progress, part=condition)
+    recorded = []
+    for item, found in measured:
+        with np.load(journal.arrays(item.path, condition)) as stored:
+            seen = Seen(item, stored["visual"], stored["samples"], int(found["frames"]))
+        recorded.append(Recorded(seen, condition or item.condition, bool(condition), found))
+    return recorded, failures
 
 
 def _measure(

@@ -27,7 +27,7 @@ CODE = (
     "fusion",
     "efficientnet_detector",
     "frame_extractor",
-    "service.engine",
+    "service.scoring.engine",
     "evaluation.system",
 )
 """What a verdict depends on beside weights and settings."""
@@ -41,7 +41,7 @@ WORST = 10
 
 
 class Engine(Protocol):
-    """Scores one recording, as `service.engine.WrapperEngine` does."""
+    """Scores one recording, as `service.scoring.engine.WrapperEngine` does."""
 
     def score(
         self, path: Path, reference: str, *, partial: bool, on_partial: Callable[[Verdict], None]

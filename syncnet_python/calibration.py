@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from syncnet_python import scale as scales
 from syncnet_python.errors import CalibrationMismatch, CalibrationUnusable
 from syncnet_python.results import ArtifactResult, CalibrationInfo, SyncResult
-from syncnet_python.scale import Scale
+from syncnet_python.scale import Figures, Scale
 from syncnet_python.score_maps import ScoreMap
 from syncnet_python.weights import entry
 
@@ -205,10 +205,17 @@ def of_sync(calibration: Calibration, sync: SyncResult, scale: Scale) -> SyncRes
     return replace(sync, score=calibration.sync_map(raw))
 
 
-def lag_free_score(sync: SyncResult, scale: Scale, capture_offset: float) -> float:
+class LaggedFigures(Figures, Protocol):
+    """What one comparison gave, with its offset between whole frames."""
+
+    @property
+    def subframe_offset(self) -> float: ...
+
+
+def lag_free_score(found: LaggedFigures, scale: Scale, capture_offset: float) -> float:
     """The raw score as it would be had the set-up no capture offset: what `sync_map` takes."""
-    left = corrected_offset(sync.subframe_offset, capture_offset)
-    return scales.as_recorded(scale, sync, left)
+    left = corrected_offset(found.subframe_offset, capture_offset)
+    return scales.as_recorded(scale, found, left)
 
 
 def of_artifact(calibration: Calibration, artifact: ArtifactResult) -> ArtifactResult:

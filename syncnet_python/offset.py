@@ -120,7 +120,8 @@ def subframe(curve: OffsetCurve) -> float:
         return float(curve.offsets[best])
     before, lowest, after = (float(d) for d in distances[best - 1 : best + 2])
     bend = before - 2 * lowest + after
-    return round(curve.offsets[best] + ((before - after) / (2 * bend) if bend > 0 else 0.0), 1)
+    between = (before - after) / (2 * bend) if bend > 0 else 0.0
+    return round(curve.offsets[best] + between, 1) + 0.0  # never -0.0
 
 
 def _reach(table: NDArray[np.float32]) -> int:

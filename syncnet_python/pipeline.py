@@ -155,7 +155,7 @@ def measure_sync(
     frames = recording.frames
     points = [locate(landmarker, frames, track) if network.reads_landmarks else None
               for track in tracks]  # fmt: skip
-    tables = [network.distances(frames, _sound_of(track, recording), track, seen)
+    tables = [network.distances(frames, sound_of(track, recording), track, seen)
               for track, seen in zip(tracks, points, strict=True)]  # fmt: skip
     estimates = [offset.read(table) if len(table) else None for table in tables]
     chosen = _speaking(tables, estimates)
@@ -166,7 +166,7 @@ def measure_sync(
     if not matched(best.confidence, len(table), scale):
         seen = points[chosen]
         seen = locate(landmarker, frames, track) if seen is None else seen
-        found = doubts.find(_sound_of(track, recording), seen)
+        found = doubts.find(sound_of(track, recording), seen)
     value = as_recorded(scale, best)
     times = _middles(recording.times[track.frames], len(table))
     return SyncResult(
@@ -206,7 +206,8 @@ def _middles(times: NDArray[np.float64], windows: int) -> NDArray[np.float64]:
     return times[span // 2 : span // 2 + windows]
 
 
-def _sound_of(track: Track, recording: Recording) -> NDArray[np.int16]:
+def sound_of(track: Track, recording: Recording) -> NDArray[np.int16]:
+    """The samples of a track's frames, as `SyncNetwork.distances` takes them."""
     first, last = int(track.frames[0]), int(track.frames[-1])
     return recording.audio[first * SAMPLES_PER_FRAME : (last + 1) * SAMPLES_PER_FRAME]
 

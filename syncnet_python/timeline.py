@@ -119,7 +119,7 @@ def _band(means: Floats, nats: float) -> tuple[float, float]:
     likelihood = np.exp(-nats * (distances - distances.min()))
     share = np.cumsum(gaussian_filter1d(likelihood, _OWN_BIAS / _FINE, mode="nearest"))
     low, high = np.searchsorted(share / share[-1], (0.025, 0.975))
-    return round(float(fine[low]), 1), round(float(fine[high]), 1)
+    return round(float(fine[low]), 1) + 0.0, round(float(fine[high]), 1) + 0.0  # never -0.0
 
 
 def _splits(rows: Floats, first: int, scale: Scale) -> list[int]:

@@ -13,7 +13,7 @@ import service_doubles as doubles
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import engine
+from service.scoring import engine
 from service.settings import Settings
 from syncnet_python import calibration, scale, weights
 from syncnet_python.calibration import Calibration, Fit, Thresholds, corrected_offset

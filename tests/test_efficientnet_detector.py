@@ -263,10 +263,10 @@ def test_weights_that_do_not_fit_their_row_are_refused(register):
 
 def test_pictures_of_another_kind_are_refused(register):
     register(random_state())
-    with pytest.raises(ValueError, match="BGR"):
-        detector().predict_frames([np.zeros((8, 8), np.uint8)])
-    with pytest.raises(ValueError, match="BGR"):
-        detector().predict_frames([np.zeros((8, 8, 3), np.float32)])
+    classifier = detector()
+    for shape, kind in (((8, 8), np.uint8), ((8, 8, 3), np.float32)):
+        with pytest.raises(ValueError, match="BGR"):
+            classifier.predict_frames([np.zeros(shape, kind)])
 
 
 def test_aggregate():

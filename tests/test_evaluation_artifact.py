@@ -1,6 +1,6 @@
 """Face classifiers on files: which pictures they see, and what is said of their scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +40,23 @@ class Brightness:
         return scores
 
 
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def few_draws() -> Iterator[None]:
     """Enough for intervals that hold their values."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", 50)
+        yield
 
 
-@pytest.fixture
-def items(tmp_path: Path) -> list[Item]:
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
     """Bright reals and dark fakes of two sources; one of the fakes is as bright as a real."""
+    folder = tmp_path_factory.mktemp("items")
     found = []
     for index in range(6):
         source = "phone" if index < 4 else "studio"
         for real, level in ((True, 200), (False, 210 if index == 5 else 40)):
-            path = tmp_path / f"{'real' if real else 'fake'}_{index}.png"
+            path = folder / f"{'real' if real else 'fake'}_{index}.png"
             cv2.imwrite(str(path), np.full((8, 8, 3), level + index, np.uint8))
             condition = "" if real else "swap"
             found.append(Item(path, path.name, real, source, condition, group=str(index)))
@@ -69,8 +72,12 @@ def evaluated(
     return artifact.evaluate(items, classifiers, None, open_journal, **options)
 
 
-def test_every_source_and_condition_has_its_figures(tmp_path: Path, items: list[Item]) -> None:
-    outcome = evaluated(tmp_path, items, Brightness())
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Outcome:
+    return evaluated(tmp_path_factory.mktemp("evaluated"), items, Brightness())
+
+
+def test_every_source_and_condition_has_its_figures(outcome: Outcome) -> None:
     frames = outcome.figures["brightness"]["frames"]
     assert outcome.figures["brightness"]["videos"] is None
     assert frames["all"]["genuine"] == frames["all"]["fakes"] == 6
@@ -88,8 +95,7 @@ def test_every_source_and_condition_has_its_figures(tmp_path: Path, items: list[
     assert 0 < at["false_accept"]["low"] < 1 / 6 < at["false_accept"]["high"] < 1
 
 
-def test_the_page_shows_what_was_measured(tmp_path: Path, items: list[Item]) -> None:
-    outcome = evaluated(tmp_path, items, Brightness())
+def test_the_page_shows_what_was_measured(outcome: Outcome, items: list[Item]) -> None:
     assert [section.title for section in outcome.sections] == [
         "Single frames",
         "Most mistaken files",

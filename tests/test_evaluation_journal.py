@@ -113,6 +113,31 @@ def test_arrays_come_back(tmp_path: Path, files: list[Item]) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing unfinished is left"
 
 
+def test_a_result_that_has_lost_its_arrays_is_measured_again(
+    tmp_path: Path, files: list[Item]
+) -> None:
+    journal = Journal(tmp_path / "j", KEY)
+    for item in files[:2]:
+        journal.save_arrays(item.path, "noise", x=np.zeros(3))
+        journal.put(item.path, {"score": 1}, "noise")
+    journal.put(files[0].path, {"score": 2})
+    journal.arrays(files[0].path, "noise").unlink()
+    again = Journal(tmp_path / "j", KEY)
+    assert [again.get(item.path, "noise") for item in files[:2]] == [None, {"score": 1}]
+    assert again.get(files[0].path) == {"score": 2}
+
+
+def test_a_run_of_a_part_says_so_in_its_failures(tmp_path: Path, files: list[Item]) -> None:
+    def measure(item: Item) -> dict[str, Any]:
+        raise NoFace("nobody")
+
+    journal = Journal(tmp_path / "j", KEY)
+    _, failures = run(files[:1], journal, measure, part="noise")
+    assert failures == [Failure("0.mp4 (noise)", "no_face", "nobody")]
+    measured, _ = run(files[:1], journal, lambda item: {"score": 1})
+    assert measured == [(files[0], {"score": 1})]
+
+
 def test_a_run_names_failures_and_goes_on(tmp_path: Path, files: list[Item]) -> None:
     calls: list[str] = []
 

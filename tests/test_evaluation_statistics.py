@@ -184,6 +184,7 @@ def test_interval_holds_the_value_and_narrows_with_groups() -> None:
     assert widths[1] < widths[0] / 2
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_about_as_often_as_it_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,6 +1,6 @@
 """The whole verdict: figures of the fused score and of each part, on the same files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,20 @@ ANSWERS: dict[str, Verdict | Exception] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def few_draws() -> Iterator[None]:
     """Enough for intervals that hold their values."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "RESAMPLES", 50)
+        yield
 
 
-@pytest.fixture
-def items(tmp_path: Path) -> list[Item]:
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    folder = tmp_path_factory.mktemp("items")
     found = []
     for name in ANSWERS:
-        path = tmp_path / name
+        path = folder / name
         path.write_text(name)
         real = name.startswith("real")
         found.append(Item(path, name, real, "kiosk", "" if real else "dub", group=name))
@@ -99,8 +102,13 @@ def evaluated(folder: Path, items: Sequence[Item], engine: Engine, **fields: Any
     )
 
 
-def test_parts_and_whole_are_judged_on_the_same_files(tmp_path: Path, items: list[Item]) -> None:
-    figures = evaluated(tmp_path, items, Engine(ANSWERS)).figures
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Outcome:
+    return evaluated(tmp_path_factory.mktemp("evaluated"), items, Engine(ANSWERS))
+
+
+def test_parts_and_whole_are_judged_on_the_same_files(outcome: Outcome) -> None:
+    figures = outcome.figures
     assert figures["compared"] == 7
     for name in ("fused", "syncnet", "efficientnet"):
         assert (figures["all"][name]["genuine"], figures["all"][name]["fakes"]) == (3, 4)
@@ -113,24 +121,24 @@ def test_parts_and_whole_are_judged_on_the_same_files(tmp_path: Path, items: lis
     assert figures["by condition"]["dub"]["genuine"] == 3
 
 
-def test_errors_are_compared_with_lip_sync_alone(tmp_path: Path, items: list[Item]) -> None:
-    figures = evaluated(tmp_path, items, Engine(ANSWERS)).figures
-    fewer = figures["fewer errors than syncnet alone"]
+def test_errors_are_compared_with_lip_sync_alone(outcome: Outcome) -> None:
+    fewer = outcome.figures["fewer errors than syncnet alone"]
     # at 0.6, alone: 1 of 3 genuine, 3 of 4 fakes; fused: none of 3, 1 of 4
     assert fewer["at the threshold"]["value"] == pytest.approx(1 - (1 / 4) / (1 / 3 + 3 / 4))
     assert fewer["at the threshold"]["count"] == 7
 
 
-def test_where_lip_sync_alone_makes_no_error_none_can_be_avoided(
-    tmp_path: Path, items: list[Item]
-) -> None:
-    answers = {item.name: verdict(0.9 if item.real else 0.1, 0.5) for item in items}
-    fewer = evaluated(tmp_path, items, Engine(answers)).figures["fewer errors than syncnet alone"]
+def test_where_lip_sync_alone_makes_no_error_none_can_be_avoided(items: list[Item]) -> None:
+    judged = [
+        system.of_result(item, system.kept(verdict(0.9 if item.real else 0.1, 0.5)))
+        for item in items
+    ]
+    fewer = system.fewer_errors(judged, Thresholds().real)
     assert fewer == {"at the threshold": None, "equal error rate": None}
 
 
-def test_decisions_and_doubts_are_counted_on_all_files(tmp_path: Path, items: list[Item]) -> None:
-    figures = evaluated(tmp_path, items, Engine(ANSWERS)).figures
+def test_decisions_and_doubts_are_counted_on_all_files(outcome: Outcome) -> None:
+    figures = outcome.figures
     real, fake = figures["decisions"]["real"], figures["decisions"]["fake"]
     assert real["ALLOW"] == {**real["ALLOW"], "value": 1 / 4, "count": 4}
     assert real["NEXT"]["value"] == 3 / 4
@@ -165,8 +173,7 @@ def test_without_networks_there_is_nothing_to_evaluate(tmp_path: Path, items: li
         evaluated(tmp_path, items, Engine(dict.fromkeys(ANSWERS, WeightsMissing("not here"))))
 
 
-def test_the_page_shows_the_worst_files(tmp_path: Path, items: list[Item]) -> None:
-    outcome = evaluated(tmp_path, items, Engine(ANSWERS))
+def test_the_page_shows_the_worst_files(outcome: Outcome) -> None:
     titles = [section.title for section in outcome.sections]
     assert titles[0] == "Fused score and each part alone"
     assert titles[-1] == "Most mistaken files"

@@ -144,6 +144,11 @@ def test_a_minimum_without_neighbours_stays_where_it_is() -> None:
     assert subframe(OffsetCurve((0,), (1.0,))) == 0.0
 
 
+def test_the_middle_is_never_minus_nothing() -> None:
+    found = subframe(OffsetCurve((-1, 0, 1), (2.0, 1.0, 2.01)))  # hardly below 0
+    assert str(found) == "0.0"
+
+
 def test_what_does_not_pair_is_refused() -> None:
     with pytest.raises(ValueError, match="do not pair"):
         distances(embeddings(3, 0), embeddings(4, 0))

@@ -74,22 +74,24 @@ def small(folder: Path, **fields: Any) -> media.Recording:
     return media.read(path)
 
 
-def test_a_face_that_stays_is_one_track(tmp_path: Path) -> None:
-    recording = small(tmp_path)
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> media.Recording:
+    return small(tmp_path_factory.mktemp("clip"))
+
+
+def test_a_face_that_stays_is_one_track(recording: media.Recording) -> None:
     tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
     assert [len(track) for track in tracks] == [len(recording.frames)]
 
 
-def test_no_face_and_a_fleeting_face_are_told_apart(tmp_path: Path) -> None:
-    recording = small(tmp_path)
+def test_no_face_and_a_fleeting_face_are_told_apart(recording: media.Recording) -> None:
     with pytest.raises(errors.NoFace):
         pipeline.find_tracks(recording.frames, Boxes(lambda i: []))
     with pytest.raises(errors.TrackTooShort):
         pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE] if i < 10 else []))
 
 
-def test_the_clearer_face_is_chosen_and_both_are_reported(tmp_path: Path) -> None:
-    recording = small(tmp_path)
+def test_the_clearer_face_is_chosen_and_both_are_reported(recording: media.Recording) -> None:
     other = [4.0, 20.0, 50.0, 70.0, 0.8]
     tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE, other]), pipeline.WEBCAM)
     network = Shifted(3, clear=lambda track: 1.0 + (track.boxes[0, 0] < 20))
@@ -121,8 +123,7 @@ def test_silence_is_named(tmp_path: Path) -> None:
         pipeline.measure_sync(recording, tracks, Shifted(0, clear=lambda track: 1.0), LANDMARKER)
 
 
-def test_a_clear_match_is_not_doubted_and_its_offset_runs_on(tmp_path: Path) -> None:
-    recording = small(tmp_path)
+def test_a_clear_match_is_not_doubted_and_its_offset_runs_on(recording: media.Recording) -> None:
     tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
     network = Shifted(3, clear=lambda track: 9.9)
     result = pipeline.measure_sync(recording, tracks, network, LANDMARKER)

@@ -301,6 +301,7 @@ def test_still_photograph_does_not_move_its_lips() -> None:
     assert movement(still=True) < 0.25 * movement()
 
 
+@pytest.mark.slow
 def test_two_faces_and_who_speaks() -> None:
     def movement(**fields: Any) -> tuple[float, float]:
         spec = ClipSpec(seed=6, faces=2, face_height=0.4, **SMALL, **fields)

@@ -65,6 +65,7 @@ def test_frames_may_come_from_a_generator() -> None:
     assert detect_scenes(frames()) == [(0, 20), (20, 40)]
 
 
+@pytest.mark.slow
 def test_scenes_equal_those_of_the_library_on_a_file(tmp_path: Path) -> None:
     """PySceneDetect reading a lossless file by itself, wide enough to be scaled down."""
     frames = shot(25, 0, 640, 360) + shot(8, 1, 640, 360) + shot(40, 2, 640, 360)

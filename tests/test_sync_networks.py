@@ -12,7 +12,7 @@ from evaluation.samples import talking_clip
 from syncnet_python import media, offset, weights
 from syncnet_python.fcn_embedding import locate
 from syncnet_python.landmarks import Landmarker
-from syncnet_python.pipeline import SyncNetwork
+from syncnet_python.pipeline import SyncNetwork, sound_of
 from syncnet_python.results import SAMPLES_PER_FRAME, ModelInfo
 from syncnet_python.sync_networks import FcnSyncNet, SyncNetV2
 from syncnet_python.tracking import Track
@@ -41,47 +41,46 @@ def track_of(first: int, last: int) -> Track:
     return Track(frames, np.tile([110.0, 60.0, 210.0, 180.0], (len(frames), 1)))
 
 
-def sound_of(recording: media.Recording, track: Track) -> np.ndarray:
-    first, end = int(track.frames[0]), int(track.frames[-1]) + 1
-    return recording.audio[first * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
+TRACK = track_of(3, 22)
+
+
+@pytest.fixture(scope="module")
+def table(network: SyncNetwork, recording: media.Recording) -> np.ndarray:
+    return network.distances(recording.frames, sound_of(TRACK, recording), TRACK)
 
 
 def test_a_table_has_a_row_a_window_and_a_column_an_offset(
-    network: SyncNetwork, recording: media.Recording
+    network: SyncNetwork, table: np.ndarray
 ) -> None:
-    track = track_of(3, 32)
-    table = network.distances(recording.frames, sound_of(recording, track), track)
-    assert table.shape == (30 - WINDOWS_LOST[network.info.name], 31)
+    assert table.shape == (20 - WINDOWS_LOST[network.info.name], 31)
     assert table.dtype == np.float32
     assert np.isfinite(table[:, 15]).all()
     assert (table[:, 15] > 0).all()
 
 
 def test_distances_follow_from_what_is_seen_and_heard(
-    network: SyncNetwork, recording: media.Recording
+    network: SyncNetwork, recording: media.Recording, table: np.ndarray
 ) -> None:
-    track = track_of(3, 32)
-    sound = sound_of(recording, track)
-    seen, heard = network.visual(recording.frames, track), network.audio(sound, len(track))
+    sound = sound_of(TRACK, recording)
+    seen, heard = network.visual(recording.frames, TRACK), network.audio(sound, len(TRACK))
     assert seen.dtype == heard.dtype == np.float32
     assert seen.shape == heard.shape
-    assert len(seen) == 30 - WINDOWS_LOST[network.info.name]
+    assert len(seen) == 20 - WINDOWS_LOST[network.info.name]
     expected = offset.distances(seen, heard, padding=network.padding)
-    table = network.distances(recording.frames, sound, track)
     np.testing.assert_array_equal(table, expected)
 
 
 def test_any_sound_can_be_set_against_a_face(
     network: SyncNetwork, recording: media.Recording
 ) -> None:
-    sound = sound_of(recording, track_of(0, 31))
+    sound = sound_of(track_of(0, 31), recording)
     whole = network.audio(sound, 20)
     np.testing.assert_array_equal(whole, network.audio(sound[: 20 * SAMPLES_PER_FRAME], 20))
     assert len(network.audio(sound[:0], 20)) == 0
 
 
 def test_landmarks_at_hand_are_used(network: SyncNetwork, recording: media.Recording) -> None:
-    track = track_of(3, 20)
+    track = track_of(3, 12)
     points = locate(Landmarker.bundled(), recording.frames, track)
     expected = network.visual(recording.frames, track)
     np.testing.assert_allclose(network.visual(recording.frames, track, points), expected, atol=1e-5)
@@ -96,7 +95,7 @@ def test_a_track_without_sound_or_too_short_for_a_window_has_no_rows(
     track = track_of(0, frames - 1)
     assert network.distances(recording.frames, recording.audio[:0], track).shape == (0, 31)
     if frames <= WINDOWS_LOST[network.info.name]:
-        sound = sound_of(recording, track)
+        sound = sound_of(track, recording)
         assert network.distances(recording.frames, sound, track).shape == (0, 31)
 
 

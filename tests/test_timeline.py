@@ -58,6 +58,14 @@ def test_every_moment_holds_the_true_offset_in_its_band(lead: int, seed: int) ->
         assert moment.high - moment.low <= timeline.WIDEST_BAND
 
 
+@pytest.mark.parametrize("lead", [-0.9, 1.0])
+def test_no_end_of_a_band_is_minus_nothing(lead: float) -> None:
+    rows = table(np.full(60, lead), 7)
+    ends = [str(end) for m in timeline.moments(rows, times(rows), SCALE) for end in (m.low, m.high)]
+    assert "0.0" in ends
+    assert "-0.0" not in ends
+
+
 def test_unrelated_sound_has_no_offset_at_any_moment() -> None:
     rng = np.random.default_rng(4)
     seen, heard = (rng.normal(size=(100, 16)).astype(np.float32) / 4 for _ in range(2))
