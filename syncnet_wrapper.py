@@ -42,6 +42,7 @@ class SyncNetWrapper:
     registry name; they come before any folder. max_frames: face crops the classifier sees.
     calibration: the operator's, which every score goes through. Raises CalibrationMismatch, here
     or when networks are loaded, where it was fitted for other networks or weights.
+    read: decodes recordings; strangers' are for `isolation.Decoder.read`.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class SyncNetWrapper:
         max_frames: int = 20,
         paths: Mapping[str, Path] | None = None,
         calibration: Calibration | None = None,
+        read: media.Read = media.read,
     ) -> None:
         self.networks = Networks(profile, models_dir, device, precision, paths)
         self._classifier = EfficientNetDetector.from_networks(self.networks)
@@ -64,6 +66,7 @@ class SyncNetWrapper:
         if calibration:
             calibrations.check_registered(calibration, self.networks.choice.names, weights)
         self._calibration = calibration
+        self._read = read
         self._limits = limits or media.Limits()
         if self.networks.choice.sync == PUBLISHED.sync:  # its figures are those of whole frames
             self._limits = replace(self._limits, kept_pixels=None)
@@ -106,6 +109,7 @@ class SyncNetWrapper:
         partial: bool = False,
         heatmap: bool = False,
         on_partial: Callable[[Verdict], None] | None = None,
+        on_stage: Callable[[str], None] | None = None,
     ) -> Verdict:
         """Lip-sync and face artifacts, fused. The file is decoded and faces are found once.
 
@@ -115,11 +119,14 @@ class SyncNetWrapper:
         heatmap: draw what in the most suspicious frame speaks for manipulation.
         on_partial: called with what could be answered once the first part is measured, for a
         caller whose time may run out.
+        on_stage: called with the name of each stage, as in `timings_ms`, when it begins.
         Raises RecordingError; ModelError where want of weights leaves nothing measured. Where it
         costs one part only, the other is returned, inconclusive, and `missing` names the first.
         CalibrationMismatch where the calibration is of other networks than those that answer.
         """
-        evidence = _Evidence(reference, self._weights, self._calibration, partial=partial)
+        evidence = _Evidence(
+            reference, self._weights, self._calibration, partial=partial, on_stage=on_stage
+        )
         classifier = efficientnet_detector or self._classifier
         self._measure(Path(path), evidence, classifier, on_partial, heatmap=heatmap)
         return evidence.verdict()
@@ -134,7 +141,7 @@ class SyncNetWrapper:
         heatmap: bool = False,
     ) -> None:
         with evidence.timed("decode"):
-            recording = media.read(path, self._limits, needs_audio=not evidence.partial)
+            recording = self._read(path, self._limits, needs_audio=not evidence.partial)
         evidence.video = recording.info
         with evidence.timed("load"):
             detector = self.networks.face_detector()
@@ -189,6 +196,7 @@ class _Evidence:
     weights: Mapping[str, float]
     calibration: Calibration | None
     partial: bool
+    on_stage: Callable[[str], None] | None = None
     sync: SyncResult | None = None
     artifact: ArtifactResult | None = None
     quality: Quality | None = None
@@ -201,6 +209,8 @@ class _Evidence:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
+        if self.on_stage:
+            self.on_stage(stage)
         begin = time.perf_counter()
         try:
             yield

@@ -10,7 +10,14 @@
     │   ├── NoFace            no face in any frame
     │   ├── TrackTooShort     a face, but not long enough to judge
     │   ├── TooLong           longer than the configured limit
-    │   └── TooLargeFrame     more pixels a frame than the configured limit
+    │   ├── TooLargeFrame     more pixels a frame than the configured limit
+    │   ├── TooSmallFrame     so few pixels that no face can be found
+    │   ├── TooManyFrames     more frames than any camera takes in the time
+    │   ├── TooMuchSound      more sound values than any microphone gives in the time
+    │   ├── TooManyStreams    more pictures, sounds and subtitles than a recording has
+    │   ├── DecodeTimedOut    decoding took longer than the configured limit
+    │   ├── DecoderOverran    decoding needs more memory or processor time than it may have
+    │   └── DecoderCrashed    the decoder died of the file, or answered nonsense
     ├── ModelError            ours: the operator can mend it
     │   ├── WeightsMissing    a weights file is not where it should be
     │   │   └── FetchFailed   it could not be downloaded; what has arrived is kept
@@ -93,6 +100,41 @@ class TooLong(RecordingError):
 class TooLargeFrame(RecordingError):
     code = "too_large_frame"
     advice = "Record at a lower resolution, such as 640x480 or 1280x720."
+
+
+class TooSmallFrame(RecordingError):
+    code = "too_small_frame"
+    advice = "Record at a higher resolution, such as 640x480."
+
+
+class TooManyFrames(RecordingError):
+    code = "too_many_frames"
+    advice = "Record at 25 or 30 frames a second."
+
+
+class TooMuchSound(RecordingError):
+    code = "too_much_sound"
+    advice = "Record the sound in mono or stereo, at 48,000 samples a second."
+
+
+class TooManyStreams(RecordingError):
+    code = "too_many_streams"
+    advice = "Send a recording with one picture and one sound."
+
+
+class DecodeTimedOut(RecordingError):
+    code = "decode_timeout"
+    advice = "Send a shorter recording, or one of a lower resolution."
+
+
+class DecoderOverran(RecordingError):
+    code = "decoder_overran"
+    advice = "Send a shorter recording, or one of a lower resolution."
+
+
+class DecoderCrashed(RecordingError):
+    code = "decoder_crashed"
+    advice = "The file is damaged; record again and wait for the upload to end."
 
 
 class ModelError(SyncNetError):

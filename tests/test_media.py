@@ -8,6 +8,8 @@ import pytest
 
 from evaluation.samples import BROWSER, ClipSpec, clip_sound, talking_clip
 from syncnet_python import errors, media
+from syncnet_python.clocks import FrameClock, SoundClock
+from syncnet_python.frames import Frames, Kept, pack, unpack
 
 SMALL: dict[str, Any] = {"size": (160, 120), "seconds": 1.2}
 
@@ -114,44 +116,106 @@ def picture(number: int, width: int, height: int, form: str = "yuv420p") -> av.V
     return frame
 
 
+class Watched:
+    """A frame clock with what it has kept."""
+
+    def __init__(self, *frames: av.VideoFrame, **limits: Any) -> None:
+        self.pictures: list[bytes | memoryview] = []
+        self.clock = FrameClock(media.Limits(**limits), self.pictures.append)
+        for frame in frames:
+            self.clock.add(frame)
+        self.clock.finish()
+
+    @property
+    def frames(self) -> Frames:
+        clock = self.clock
+        return Frames(Kept(self.pictures, clock.looks, clock.size, clock.steps), clock.turns)
+
+
 def test_a_camera_that_changes_its_size_midway_gives_frames_of_one_size() -> None:
-    clock = media._FrameClock(media.Limits())
-    for number in range(10):
-        clock.add(picture(number, *((320, 240) if number < 5 else (120, 160))))
-    clock.finish()
-    assert {media.Frames([frame]).bgr(0).shape for frame in clock.frames} == {(240, 320, 3)}
+    sizes = [(320, 240)] * 5 + [(120, 160)] * 5
+    seen = Watched(*(picture(number, *size) for number, size in enumerate(sizes)))
+    assert {frame.shape for frame in seen.frames} == {(240, 320, 3)}
 
 
-def test_deep_colour_is_kept_no_larger_than_other_pictures() -> None:
-    clock = media._FrameClock(media.Limits())
-    for number in range(3):
-        clock.add(picture(number, 64, 48, "gbrp16le"))
-    clock.finish()
-    assert {frame.format.name for frame in clock.frames} == {"yuv420p"}
+@pytest.mark.parametrize("form", ["gbrp16le", "nv12", "yuv422p", "gray"])
+def test_every_format_is_kept_at_one_and_a_half_bytes_a_pixel(form: str) -> None:
+    seen = Watched(*(picture(number, 64, 48, form) for number in range(3)))
+    assert {len(kept) for kept in seen.pictures} == {64 * 48 * 3 // 2}
+
+
+@pytest.mark.parametrize("size", [(64, 48), (65, 49), (33, 32), (34, 35)])
+def test_a_packed_frame_is_the_frame(size: tuple[int, int]) -> None:
+    frame = picture(0, *size, "yuvj420p")
+    noise = np.random.default_rng(1)
+    for plane in frame.planes:
+        plane.update(noise.integers(0, 256, plane.buffer_size, np.uint8).tobytes())
+    frame.colorspace, frame.color_range = 1, 2
+    packed, look = pack(frame)
+    again = unpack(packed, *size, look)
+    assert np.array_equal(again.to_ndarray(format="bgr24"), frame.to_ndarray(format="bgr24"))
+    assert (again.colorspace, again.color_range) == (1, 2)
+
+
+def test_a_frame_that_is_shown_for_long_is_kept_once() -> None:
+    seen = Watched(picture(0, 64, 48), picture(100, 64, 48))
+    assert len(seen.frames) > 100
+    assert len(seen.pictures) == 2
 
 
 def test_two_far_apart_frames_do_not_stretch_the_limit() -> None:
-    clock = media._FrameClock(media.Limits(duration_s=30.0))
-    clock.add(picture(0, 64, 48))
-    clock.add(picture(29 * 25, 64, 48))
-    clock.finish()
-    assert len(clock.frames) <= 31 * 25
+    seen = Watched(picture(0, 64, 48), picture(29 * 25, 64, 48), duration_s=30.0)
+    assert len(seen.frames) <= 31 * 25
+
+
+@pytest.mark.parametrize(
+    ("limits", "error"),
+    [
+        ({"duration_s": 0.3}, errors.TooLong),
+        ({"frames_per_second": 1, "duration_s": 5.0}, errors.TooManyFrames),
+        ({"frame_pixels": 64 * 48 - 1}, errors.TooLargeFrame),
+        ({"frame_side": 49}, errors.TooSmallFrame),
+        ({"kept_bytes": 64 * 48 * 4}, errors.TooLargeFrame),
+    ],
+)
+def test_frames_are_counted_as_they_come(limits: dict[str, Any], error: type[Exception]) -> None:
+    frames = [picture(number, 64, 48) for number in range(10)]
+    assert len(Watched(*frames).frames) == 10
+    with pytest.raises(error):
+        Watched(*frames, **limits)
+
+
+def test_frames_that_share_one_time_are_counted_too() -> None:
+    frames = [picture(0, 64, 48)] * 200
+    with pytest.raises(errors.TooManyFrames):
+        Watched(*frames, frames_per_second=50, duration_s=1.0)
+
+
+def heard(samples: int, rate: int, layout: str = "mono", start: float = 0.0) -> av.AudioFrame:
+    channels = 1 if layout == "mono" else 2
+    frame = av.AudioFrame.from_ndarray(
+        np.full((1, channels * samples), 1000, np.int16), format="s16", layout=layout
+    )
+    frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+    frame.pts = round(start * rate)
+    return frame
 
 
 def test_sound_may_change_its_channels_and_rate_midway() -> None:
-    clock = media._SoundClock(media.Limits())
+    clock = SoundClock(media.Limits())
     start = 0.0
     for layout, rate in (("mono", 48000), ("stereo", 48000), ("stereo", 44100)):
-        channels = 1 if layout == "mono" else 2
-        frame = av.AudioFrame.from_ndarray(
-            np.full((1, channels * rate // 10), 1000, np.int16), format="s16", layout=layout
-        )
-        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-        frame.pts = round(start * rate)
-        clock.add(frame)
+        clock.add(heard(rate // 10, rate, layout, start))
         start += 0.1
     clock.finish()
     assert sum(len(piece) for piece in clock.samples) == pytest.approx(4800, abs=60)
+
+
+def test_sound_values_are_counted_as_they_come() -> None:
+    clock = SoundClock(media.Limits(duration_s=1.0, sound_values=1000))
+    clock.add(heard(900, 48000, "stereo"))
+    with pytest.raises(errors.TooMuchSound):
+        clock.add(heard(101, 48000, "stereo"))
 
 
 def test_a_slice_of_frames_is_frames(tmp_path: Path) -> None:
@@ -183,6 +247,23 @@ def test_limits_are_held_while_decoding(tmp_path: Path) -> None:
         media.read(path, media.Limits(duration_s=0.5))
     with pytest.raises(errors.TooLargeFrame):
         media.read(path, media.Limits(frame_pixels=160 * 119))
+    with pytest.raises(errors.TooSmallFrame):
+        media.read(path, media.Limits(frame_side=121))
+    with pytest.raises(errors.TooManyStreams):
+        media.read(path, media.Limits(streams=1))
+
+
+def test_a_codec_that_is_not_on_the_list_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream("huffyuv", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv422p"
+        frames = [picture(number, 64, 48, "yuv422p") for number in range(5)]
+        for frame in frames:
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(errors.Undecodable, match="codec"):
+        media.read(path, needs_audio=False)
 
 
 @pytest.mark.parametrize(

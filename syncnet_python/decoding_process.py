@@ -1,0 +1,115 @@
+"""What runs in a decoding process: decode one file, say what was found, end.
+
+Started by `isolation.Decoder` before it is needed. It says READY, waits for an order with two
+descriptors, the file and where pictures go, gives up everything else and decodes. It ends when
+the other side closes the connection or dies.
+"""
+
+import contextlib
+import io
+import json
+import mmap
+import os
+import socket
+import sys
+import threading
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+# PyAV imports these when it first meets a stream; by then, nothing can be opened any more.
+import av.subtitles.codeccontext
+import av.subtitles.stream  # noqa: F401
+
+from syncnet_python import media, sandbox
+from syncnet_python.errors import DecoderOverran, SyncNetError
+from syncnet_python.frames import Look
+from syncnet_python.limits import Limits
+
+READY = b"ready\n"
+MAX_ORDER = 4096  # bytes
+
+MEMORY = 1 << 30
+"""Bytes of address space; of these about 340 MB are libraries and the heaps of threads, of which
+little is ever used. A frame of 3840x2160 pixels takes 12 MB, and codecs keep up to 16 and one a
+thread."""
+
+
+def main(descriptor: int) -> None:
+    """descriptor: this side of the connection."""
+    connection = socket.socket(fileno=descriptor)
+    try:
+        connection.sendall(READY)
+        message, descriptors, _, _ = socket.recv_fds(connection, MAX_ORDER, 2)
+    except ConnectionError:  # who started this process has ended
+        return
+    if not message:
+        return
+    order = json.loads(message)
+    limits = Limits(**order["limits"])
+    file, target = descriptors
+    os.dup2(1, 2)  # nowhere: from here on, what is printed may quote the file
+    sandbox.enter(
+        memory=MEMORY,
+        cpu_s=round(limits.decode_s + 1) * media.THREADS,
+        file_bytes=limits.kept_bytes + mmap.PAGESIZE + limits.steps * 4096,
+    )
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    answer = decode(file, target, limits, needs_audio=order["needs_audio"])
+    connection.sendall(json.dumps(answer).encode())
+    connection.shutdown(socket.SHUT_WR)
+    os._exit(0)
+
+
+def decode(file: int, target: int, limits: Limits, *, needs_audio: bool) -> dict[str, Any]:
+    """Decode a file and write its pictures, then its sound. Returns what `isolation` reads."""
+
+    def keep(picture: bytes) -> None:
+        _write(target, picture)
+
+    try:
+        with io.FileIO(file) as source:
+            decoded = media.decode(source, limits, keep, needs_audio=needs_audio)
+        _write(target, decoded.audio.tobytes())
+    except SyncNetError as error:
+        return refusal(error)
+    except (MemoryError, OSError):  # OSError: more is written than may be
+        return refusal(DecoderOverran("the recording takes more memory than decoding may"))
+    return describe(decoded)
+
+
+def refusal(error: SyncNetError) -> dict[str, Any]:
+    return {"kind": "refused", "error": type(error).__name__, "message": error.message}
+
+
+def describe(decoded: media.Decoded) -> dict[str, Any]:
+    looks: dict[Look, int] = {}
+    numbers = [looks.setdefault(look, len(looks)) for look in decoded.looks]
+    return {
+        "kind": "done",
+        "size": decoded.size,
+        "turns": decoded.turns,
+        "looks": [asdict(look) for look in looks],
+        "pictures": numbers,
+        "steps": list(decoded.steps),
+        "samples": len(decoded.audio),
+        "times": decoded.times.tolist(),
+        "info": asdict(decoded.info),
+        "scale": decoded.scale,
+    }
+
+
+def _write(target: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(target, rest) :]
+
+
+def _end_with(connection: socket.socket) -> NoReturn:
+    """End when the other side is gone; it says nothing more while it is there."""
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
