@@ -10,8 +10,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CODE := app.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
 	gunicorn_config.py cli syncnet_python service evaluation training benchmarks
 
-.PHONY: serve demo test test-quick check lint types format bench figures teacher train-faces \
-	train-sync train-artifact models clean
+.PHONY: serve demo test test-quick check lint types format bench faults soak figures teacher \
+	train-faces train-sync train-artifact models clean
 
 serve: $(VENV)/.ready
 	$(BIN)/gunicorn app:app -c gunicorn_config.py
@@ -40,6 +40,13 @@ demo: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks
+
+# What the service bears, by killing, filling and flooding it; the figures go to docs/reliability.md.
+# soak: the long forms, hours of them.
+faults soak: $(VENV)/.ready-dev
+	FAULT_SOAK=$(if $(filter soak,$@),1,0) FAULT_FIGURES=benchmarks/reliability.json \
+		$(BIN)/pytest tests/faults
+	$(BIN)/python -m benchmarks.reliability
 
 # Everything below is about the networks, on media that lie beside the checkout (DATA). WORK holds
 # what may be made again: labels, caches, checkpoints, forged recordings.

@@ -3,21 +3,46 @@
 Everything an operator may choose is in `service.settings`; a wrong value ends here, in one line.
 """
 
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
-from service.settings import load_or_exit
+from service import logs
+from service.settings import SettingsError, load_or_exit
 
 _settings = load_or_exit()
+logs.setup(_settings.log_level, _settings.log_format)
+
+# Set before anything imports prometheus_client, here or in a process that is started from here.
+_metrics = _settings.data_dir.resolve() / "metrics"
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
 
 bind = _settings.bind
 workers = _settings.web_concurrency
-worker_class = "gthread"
+worker_class = "service.web_server.DrainingWorker"
+logger_class = "service.web_server.Log"
 threads = _settings.web_threads
 loglevel = _settings.log_level
 
-# The deadline of the analysis ends a request; gunicorn's own clocks only end what hangs.
-timeout = int(_settings.processing_timeout_seconds) + 30
-graceful_timeout = int(_settings.processing_timeout_seconds) + 5
+# A connection that nothing comes in on costs no thread.
+keepalive = 15
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+
+# Every request ends by its own deadline; this clock is for a process that hangs as a whole.
+timeout = 30
+
+# Told to end, a web process has 15 seconds for the requests in hand; the local worker ends
+# beside them. After 20 seconds what is left is killed.
+graceful_timeout = 20
+_GRACE_OF_REQUESTS_S = 15
+
+# The sign of life of each web process: in memory, where a slow disk cannot hold it up.
+if Path("/dev/shm").is_dir():  # noqa: S108
+    worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 # `service.access` writes the line of each request, without paths and addresses.
 accesslog = None
@@ -26,10 +51,55 @@ accesslog = None
 control_socket_disable = True
 
 
+def on_starting(server: Any) -> None:
+    """Refuse to start where there should be a key and is none, in one line; count from nought:
+    the files of the last run are of processes that are no more."""
+    if not _settings.anonymous_allowed and _settings.api_key is None:
+        _check_keys()
+    shutil.rmtree(_metrics, ignore_errors=True)
+    _metrics.mkdir(mode=0o700, parents=True)
+
+
+def _check_keys() -> None:
+    from service import keys
+    from service.jobs import tables
+
+    _settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = tables.open_engine(_settings.database)
+    try:
+        keys.check_start(_settings, engine)
+    except SettingsError as error:
+        sys.exit(str(error))
+    finally:
+        engine.dispose()  # a connection must not be shared with the processes that come
+
+
+def post_worker_init(worker: Any) -> None:
+    """The application is loaded: let it know when its process is told to end, and score."""
+    from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
+
+    from service.web_server import announcing, broken_body
+
+    worker.cfg.set("graceful_timeout", _GRACE_OF_REQUESTS_S)  # in this process only
+    application = worker.wsgi
+    application.wsgi_app = announcing(application.wsgi_app)
+    application.register_error_handler(ParseException, broken_body)
+    application.extensions["draining"] = lambda: not worker.alive
+    if local_worker := application.extensions["jobs"].worker:
+        local_worker.ensure()
+
+
 def worker_exit(server: Any, worker: Any) -> None:
-    """End the scoring processes of a web process that has answered its last request."""
+    """A web process has answered its last request: end the local worker, if it is its own."""
     application = getattr(worker, "wsgi", None)
     if application is not None:
         from app import close
 
         close(application)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Whatever a web process showed as its present state is no more; what it counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

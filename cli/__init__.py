@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import calibrating, evaluating, models, scoring
+from cli import calibrating, evaluating, keys, models, operating, scoring
 from cli.console import ErrorGroup
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 app.command()(scoring.score)
 app.command()(scoring.demo)
 app.command()(calibrating.calibrate)
+app.command()(operating.worker)
+app.command()(operating.audit)
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluating.app, name="evaluate")
 

@@ -82,7 +82,9 @@ def _score_each(
     files: list[Path], settings: Settings, *, partial: bool, heatmap: bool = False
 ) -> Iterator[tuple[Path, Verdict | Exception]]:
     """Every file with its verdict, or with why it has none."""
-    from service.engine import WrapperEngine  # brings torch along, which other commands spare
+    from service.scoring.engine import (
+        WrapperEngine,  # brings torch along, which other commands spare
+    )
 
     engine = WrapperEngine(settings)
     for path in files:

@@ -1,32 +1,48 @@
 """Errors to answers: the one place that turns what went wrong into problem+json (RFC 9457).
 
-The errors of the library (`syncnet_python.errors`) and those of a request itself, below, end here;
-views raise them and never format them.
+The errors of the library (`syncnet_python.errors`), those of the queue (`service.jobs.records`) and
+those of a request itself, below, end here; views raise them and never format them.
 """
 
+import errno
 import logging
+import sqlite3
 import traceback
 from dataclasses import dataclass
 from typing import ClassVar
 
 from flask import Flask, Response, g, jsonify
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import HTTPException
 
-from service.scorer import Busy
+from service.addresses import OutgoingRefused
+from service.jobs import records
+from service.scoring.scorer import Busy as ScorerBusy
 from syncnet_python import errors
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+RETRY_AFTER_S = 5
+
+MAX_FIELDS_BYTES = 64 * 1024
+"""What a request may hold beside the recording, in bytes."""
+
 
 class RequestError(Exception):
-    """Something about the request, not the recording. The message says what."""
+    """Something about the request, not the recording. The message says what.
+
+    retry_after_s: when the same request may be answered, None where it never will be as it is.
+    """
 
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
     advice: ClassVar[str]
+    retry_after_s: ClassVar[int | None] = None
 
 
 class Malformed(RequestError):
@@ -57,11 +73,85 @@ class FileMissing(RequestError):
     advice = "Check video_path; it is taken from the folder that VIDEO_ROOT sets."
 
 
+class JobMissing(RequestError):
+    status = 404
+    code = "no_such_job"
+    title = "There is no such job"
+    advice = "Check the id, and send the API key that the recording was sent with."
+
+
+class UploadTooSlow(RequestError):
+    status = 408
+    code = "upload_too_slow"
+    title = "The upload is too slow"
+    advice = "Send a shorter recording, or send it over a faster connection."
+
+
+class JobCancelled(RequestError):
+    status = 409
+    code = "cancelled"
+    title = "The job was cancelled"
+    advice = "Send the recording again, with another Idempotency-Key where one was sent."
+
+
+class JobExpired(RequestError):
+    status = 410
+    code = "expired"
+    title = "The result is no longer kept"
+    advice = "Send the recording again, with another Idempotency-Key where one was sent."
+
+
 class TooLarge(RequestError):
     status = 413
     code = "too_large"
     title = "The recording is too large"
     advice = "Send a shorter recording, or one of a lower resolution."
+
+
+class WebhooksOff(RequestError):
+    status = 422
+    code = "webhooks_off"
+    title = "No webhooks are sent"
+    advice = "Ask for the job's state instead, or have the operator set WEBHOOK_SECRET."
+
+
+class WebhookRefused(RequestError):
+    status = 422
+    code = OutgoingRefused.code
+    title = "That address is not called"
+    advice = OutgoingRefused.advice
+
+
+class Busy(RequestError):
+    status = 503
+    code = "busy"
+    title = "The service is busy"
+    advice = "Send the same request again in a few seconds."
+    retry_after_s = RETRY_AFTER_S
+
+
+class DatabaseAway(RequestError):
+    status = 503
+    code = "database_unavailable"
+    title = "The jobs cannot be reached"
+    advice = "Try again in a few seconds; if it lasts, the operator has to see to the database."
+    retry_after_s = RETRY_AFTER_S
+
+
+class StorageAway(RequestError):
+    status = 503
+    code = "storage_unavailable"
+    title = "The recording cannot be kept"
+    advice = "Try again in a few seconds; if it lasts, the operator has to see to the storage."
+    retry_after_s = RETRY_AFTER_S
+
+
+class StorageFull(RequestError):
+    status = 507
+    code = "storage_full"
+    title = "There is no room for the recording"
+    advice = "Try again later; the operator has to make room."
+    retry_after_s = 30
 
 
 # The first class that an error is an instance of decides.
@@ -75,6 +165,13 @@ _LIBRARY: tuple[tuple[type[errors.SyncNetError], int, str], ...] = (
     (errors.TrackTooShort, 422, "The face was not in view for long enough"),
     (errors.TooLong, 422, "The recording is too long"),
     (errors.TooLargeFrame, 422, "The picture is too large"),
+    (errors.TooSmallFrame, 422, "The picture is too small"),
+    (errors.TooManyFrames, 422, "The recording has too many pictures"),
+    (errors.TooMuchSound, 422, "The recording has too much sound"),
+    (errors.TooManyStreams, 422, "The recording has too many streams"),
+    (errors.DecodeTimedOut, 422, "Decoding took too long"),
+    (errors.DecoderOverran, 422, "Decoding needs too much"),
+    (errors.DecoderCrashed, 422, "The recording breaks the decoder"),
     (errors.RecordingError, 422, "The recording cannot be scored"),
     (errors.WeightsMissing, 503, "Model weights are missing"),
     (errors.WeightsCorrupt, 503, "Model weights are damaged"),
@@ -83,19 +180,61 @@ _LIBRARY: tuple[tuple[type[errors.SyncNetError], int, str], ...] = (
     (errors.CalibrationMismatch, 503, "The calibration belongs to other models"),
     (errors.TooFewRecordings, 503, "There are too few recordings to calibrate with"),
     (errors.CalibrationError, 503, "The calibration failed"),
-    (Busy, 503, "The service is busy"),
+    (ScorerBusy, 503, "The service is busy"),
     (errors.DeadlineExceeded, 408, "The analysis took too long"),
     (errors.AnalysisFailed, 500, "The analysis broke"),
     (errors.SyncNetError, 500, "The analysis failed"),
 )
 
+# Likewise of the queue: status, code, title and advice.
+_ADMISSION = {
+    records.QueueFull: (
+        503,
+        "queue_full",
+        "The queue is full",
+        "Send the same request again when Retry-After says.",
+    ),
+    records.TooManyJobs: (
+        429,
+        "too_many_jobs",
+        "Too many recordings at once",
+        "Wait for the answers to those sent before.",
+    ),
+    records.RateLimited: (
+        429,
+        "rate_limited",
+        "Too many recordings a minute",
+        "Send the same request again when Retry-After says.",
+    ),
+    records.KeyReused: (
+        422,
+        "idempotency_key_reused",
+        "The idempotency key belongs to another request",
+        "Use a new Idempotency-Key for every recording.",
+    ),
+}
+
 # What the framework itself refuses, by status: code and advice.
 _HTTP = {
     404: ("not_found", "The routes are listed in docs/http.md."),
     405: ("method_not_allowed", "The Allow header names the methods of this route."),
+    413: (TooLarge.code, TooLarge.advice),
 }
 
-RETRY_AFTER_S = 5
+
+class ProblemBody(BaseModel):
+    """What went wrong (RFC 9457). `error` and `message` repeat `code` and `detail`."""
+
+    type: str = Field(pattern=r"^urn:syncnet-service:problem:[a-z_]+$")
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str | None
+    advice: str
+    error: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +246,11 @@ class Problem:
     title: str
     detail: str
     advice: str
+    retry_after_s: int | None = None
 
-    def response(self) -> Response:
+    def body(self, request_id: str | None) -> ProblemBody:
         """The body also has the older keys: `error` is the code and `message` the detail."""
-        request_id = g.get("request_id")
-        answer = jsonify(
+        return ProblemBody(
             type=f"urn:syncnet-service:problem:{self.code}",
             title=self.title,
             status=self.status,
@@ -123,31 +262,68 @@ class Problem:
             error=self.code,
             message=self.detail,
         )
+
+    def response(self) -> Response:
+        answer = jsonify(self.body(g.get("request_id")).model_dump())
         answer.status_code = self.status
         answer.mimetype = MEDIA_TYPE
+        if self.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(self.retry_after_s)
         return answer
 
 
 def from_library(error: errors.SyncNetError) -> Problem:
     status, title = next((s, t) for kind, s, t in _LIBRARY if isinstance(error, kind))
-    return Problem(status, error.code, title, error.message, error.advice)
+    retry_after_s = RETRY_AFTER_S if isinstance(error, ScorerBusy) else None
+    return Problem(status, error.code, title, error.message, error.advice, retry_after_s)
 
 
-def _library_error(error: errors.SyncNetError) -> Response:
-    answer = from_library(error).response()
-    if isinstance(error, Busy):
-        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return answer
+def from_admission(error: records.AdmissionError) -> Problem:
+    status, code, title, advice = _ADMISSION[type(error)]
+    retry_after_s = None if isinstance(error, records.KeyReused) else error.retry_after_s
+    return Problem(status, code, title, str(error), advice, retry_after_s)
 
 
-def _request_error(error: RequestError) -> Response:
-    return Problem(error.status, error.code, error.title, str(error), error.advice).response()
+def from_request(error: RequestError) -> Problem:
+    return Problem(
+        error.status, error.code, error.title, str(error), error.advice, error.retry_after_s
+    )
+
+
+def of_the_analysis() -> list[Problem]:
+    """One of every kind that an analysis may end in, without what it would say."""
+    return [Problem(status, kind.code, title, "", kind.advice) for kind, status, title in _LIBRARY]
+
+
+def of_the_queue() -> list[Problem]:
+    """One of every kind that the queue may refuse a recording with, likewise."""
+    return [from_admission(kind("")) for kind in _ADMISSION]
+
+
+INTERNAL = Problem(
+    500, "internal", "The service broke", "The request could not be answered.", "Try again."
+)
+
+
+def code_of(error: RequestError | records.AdmissionError) -> str:
+    """The stable code that the error is answered with."""
+    return error.code if isinstance(error, RequestError) else from_admission(error).code
+
+
+def room_is_short(error: BaseException) -> bool:
+    """Whether an error says that the disk, or one's share of it, is full."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    # Postgres: class 53100, disk_full.
+    if getattr(error, "sqlstate", None) == "53100":
+        return True
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    if status == TooLarge.status:
-        return _request_error(TooLarge("The request has more bytes than are accepted."))
     code, advice = _HTTP.get(status, (Malformed.code, Malformed.advice))
     answer = Problem(status, code, error.name, error.description or error.name, advice).response()
     for name, value in error.get_headers():
@@ -157,17 +333,26 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
+    if room_is_short(error):
+        return from_request(StorageFull("The disk is full.")).response()
     # The exception's own text may quote what the sender wrote: left out of the log.
-    where = "".join(traceback.format_tb(error.__traceback__))
-    log.error("request %s broke with %s:\n%s", g.get("request_id"), type(error).__name__, where)
-    return Problem(
-        500, "internal", "The service broke", "The request could not be answered.", "Try again."
-    ).response()
+    log.error(
+        "a request broke",
+        extra={
+            "request_id": g.get("request_id"),
+            "kind": type(error).__name__,
+            "where": "".join(traceback.format_tb(error.__traceback__)),
+        },
+    )
+    if isinstance(error, DBAPIError | NoConnection):
+        return from_request(DatabaseAway("The database does not answer.")).response()
+    return INTERNAL.response()
 
 
 def register(app: Flask) -> None:
     """Answer every error of the application with problem+json."""
-    app.register_error_handler(errors.SyncNetError, _library_error)
-    app.register_error_handler(RequestError, _request_error)
+    app.register_error_handler(errors.SyncNetError, lambda e: from_library(e).response())
+    app.register_error_handler(records.AdmissionError, lambda e: from_admission(e).response())
+    app.register_error_handler(RequestError, lambda e: from_request(e).response())
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -1,55 +1,173 @@
-"""A verdict as the body of an answer."""
+"""Answers, as the models that make them and that describe them in /openapi.json."""
 
-import time
-from dataclasses import asdict
-from typing import Any
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any, Literal, get_type_hints
 
+from pydantic import BaseModel, Field, create_model
+
+from service.jobs.records import Job
+from service.problems import ProblemBody, from_library
 from syncnet_python.results import TrackResult, Verdict
 
 
-def verdict_body(
-    verdict: Verdict,
-    *,
-    session_id: str,
-    request_id: str,
-    ttl_seconds: int,
-    processing_time_ms: int,
-    request_time_ms: int,
-) -> dict[str, Any]:
-    """The fields of the verdict, and flat copies for the browser client.
+class Figures(BaseModel):
+    """What was measured of one face; as in `syncnet`."""
 
-    score is the combined score; ttl_ms: epoch milliseconds until which the verdict may be relied
-    on; processing_time_ms: the analysis, waiting included; request_time_ms: from the arrival of
-    the request; debug: the figures of every face that could be measured.
+    offset_frames: int
+    confidence: float | None
+    min_dist: float | None
+    chosen: bool
+
+
+class Debug(BaseModel):
+    """Every face that could be measured."""
+
+    num_results: int
+    all_results: list[Figures]
+
+
+class _Flat(BaseModel):
+    """What is answered beside the verdict: flat copies for the browser client, and the request."""
+
+    score: float | None = Field(description="The combined score.")
+    offset_frames: int | None
+    lag_ms: int | None
+    confidence: float | None
+    min_dist: float | None
+    session_id: str
+    request_id: str
+    job_id: str
+    ttl_ms: int = Field(description="Epoch milliseconds until which it may be relied on.")
+    processing_time_ms: int = Field(description="The analysis, waiting for it included.")
+    request_time_ms: int = Field(description="From the arrival of the request that was scored.")
+    debug: Debug
+
+
+# The caller's name for the recording is here the job's id.
+_OF_THE_VERDICT: dict[str, Any] = {
+    name: (kind, ...) for name, kind in get_type_hints(Verdict).items() if name != "reference"
+}
+_BESIDE: dict[str, Any] = {name: (f.annotation, f) for name, f in _Flat.model_fields.items()}
+
+VerdictBody: type[BaseModel] = create_model(
+    "VerdictBody",
+    __doc__="A verdict with all that it rests on. Scores are 0-1, higher is more likely genuine.",
+    **_OF_THE_VERDICT,
+    **_BESIDE,
+)
+"""The verdict's own fields under their own names, and what stands beside them."""
+
+
+class Links(BaseModel):
+    """Where to find more about the job, from the root of the service."""
+
+    this: str = Field(alias="self")
+    events: str
+
+
+class Accepted(BaseModel):
+    """The recording will be scored; nobody waits for the answer."""
+
+    job_id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    links: Links
+
+
+class JobBody(BaseModel):
+    """How far a job is, and what came of it: a result, an error, or neither."""
+
+    job_id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    stage: str | None = Field(description="What is done now; null before and after.")
+    progress: float = Field(ge=0, le=1)
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    result: VerdictBody | None  # type: ignore[valid-type]  # made above
+    error: ProblemBody | None
+    links: Links
+
+
+class ProgressEvent(BaseModel):
+    """The data of an event `progress`."""
+
+    state: str
+    stage: str | None
+    progress: float
+
+
+def verdict_body(job: Job, *, ttl_seconds: int, request_time_ms: int | None = None) -> BaseModel:
+    """The verdict of a job that has succeeded, and flat copies for the browser client.
+
+    ttl_seconds: how long it may be relied on, from when it was found; request_time_ms: from the
+    arrival of the request, where it is still open.
     """
+    verdict = job.verdict
+    if verdict is None or job.finished_at is None:
+        raise ValueError("the job has no verdict")
     sync = verdict.syncnet
-    results = (
-        [_figures(track) for track in sync.tracks if track.offset_frames is not None]
-        if sync
-        else []
+    results = [_figures(t) for t in sync.tracks if t.offset_frames is not None] if sync else []
+    processing_time_ms = round((job.finished_at - job.created_at) * 1000)
+    own = {
+        field.name: getattr(verdict, field.name)
+        for field in dataclasses.fields(verdict)
+        if field.name != "reference"
+    }
+    return VerdictBody.model_construct(
+        **own,
+        score=verdict.combined_score,
+        offset_frames=sync.offset_frames if sync else None,
+        lag_ms=sync.lag_ms if sync else None,
+        confidence=sync.confidence if sync else None,
+        min_dist=sync.min_dist if sync else None,
+        session_id=job.session_id,
+        request_id=job.request_id,
+        job_id=job.id,
+        ttl_ms=int((job.finished_at + ttl_seconds) * 1000),
+        processing_time_ms=processing_time_ms,
+        request_time_ms=processing_time_ms if request_time_ms is None else request_time_ms,
+        debug=Debug(num_results=len(results), all_results=results),
     )
-    fields = asdict(verdict)
-    del fields["reference"]  # the caller's name for the recording, here the request id
-    return {
-        **fields,
-        "score": verdict.combined_score,
-        "offset_frames": sync.offset_frames if sync else None,
-        "lag_ms": sync.lag_ms if sync else None,
-        "confidence": sync.confidence if sync else None,
-        "min_dist": sync.min_dist if sync else None,
-        "session_id": session_id,
-        "request_id": request_id,
-        "ttl_ms": int((time.time() + ttl_seconds) * 1000),
-        "processing_time_ms": processing_time_ms,
-        "request_time_ms": request_time_ms,
-        "debug": {"num_results": len(results), "all_results": results},
-    }
 
 
-def _figures(track: TrackResult) -> dict[str, Any]:
-    return {
-        "offset_frames": track.offset_frames,
-        "confidence": track.confidence,
-        "min_dist": track.min_dist,
-        "chosen": track.chosen,
-    }
+def _figures(track: TrackResult) -> Figures:
+    return Figures.model_validate(track, from_attributes=True)
+
+
+def job_body(job: Job, *, ttl_seconds: int) -> JobBody:
+    """Everything about a job that has not expired."""
+    return JobBody.model_construct(
+        job_id=job.id,
+        state=job.state,
+        stage=job.stage,
+        progress=round(job.progress, 3),
+        created=_moment(job.created_at),
+        started=None if job.started_at is None else _moment(job.started_at),
+        finished=None if job.finished_at is None else _moment(job.finished_at),
+        result=None if job.verdict is None else verdict_body(job, ttl_seconds=ttl_seconds),
+        error=None if job.error is None else from_library(job.error).body(job.request_id),
+        links=links(job.id),
+    )
+
+
+def accepted(job: Job) -> Accepted:
+    """That a job is under way, or has ended already."""
+    return Accepted.model_construct(job_id=job.id, state=job.state, links=links(job.id))
+
+
+def links(job_id: str) -> Links:
+    return Links.model_validate({"self": location(job_id), "events": f"{location(job_id)}/events"})
+
+
+def location(job_id: str) -> str:
+    return f"/jobs/{job_id}"
+
+
+def dump(body: BaseModel) -> str:
+    """A body as JSON."""
+    return body.model_dump_json(by_alias=True)
+
+
+def _moment(epoch_s: float) -> datetime:
+    return datetime.fromtimestamp(round(epoch_s, 3), UTC)

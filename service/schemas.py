@@ -1,7 +1,11 @@
-"""What a request may say, checked before anything is done with it."""
+"""What a request may say, checked before anything is done with it.
 
+The same models describe the requests in /openapi.json.
+"""
+
+import json
 import uuid
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -12,14 +16,18 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
 )
-from werkzeug.datastructures import MultiDict
+from pydantic_core import ErrorDetails
+from werkzeug.datastructures import Headers, MultiDict
 
 from service.problems import Malformed
 
 MAX_METADATA_BYTES = 8 * 1024
 
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+IDENTIFIER_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
+
+Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]
 """What names a session or a request: safe in headers, logs and URLs."""
 
 _IDENTIFIER = TypeAdapter(Identifier)
@@ -42,42 +50,111 @@ def _metadata(value: object) -> object:
 class ScoreFields(BaseModel):
     """What can be said about a recording beside the recording itself; unknown fields are ignored.
 
-    metadata: for the sender's own use; checked and not kept. partial: answer with the part that
-    can be measured where the rest cannot. heatmap: draw what in the most suspicious frame speaks
-    for manipulation.
+    They are the parts of a form; `partial` and `heatmap` may stand in the query.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    session_id: Identifier = Field(default_factory=lambda: str(uuid.uuid4()))
-    user_consent: bool | None = None
-    metadata: Annotated[dict[str, JsonValue], BeforeValidator(_metadata)] | None = None
-    partial: bool = False
-    heatmap: bool = False
+    session_id: Identifier = Field(
+        default_factory=lambda: str(uuid.uuid4()),
+        description="Repeated in the answer; made up where it is absent.",
+    )
+    user_consent: bool | None = Field(
+        default=None, description="Whether the person recorded agrees to the analysis."
+    )
+    metadata: Annotated[dict[str, JsonValue] | None, BeforeValidator(_metadata)] = Field(
+        default=None, description="For the sender's own use: checked and not kept."
+    )
+    partial: bool = Field(
+        default=False,
+        description="Answer with the part that can be measured where the rest cannot.",
+    )
+    heatmap: bool = Field(
+        default=False,
+        description="Draw what in the most suspicious frame speaks for manipulation.",
+    )
+    webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+        default=None, description="Address that is called when the job has ended."
+    )
+
+
+class UploadForm(ScoreFields):
+    """A recording that is uploaded, and what is said about it."""
+
+    video: Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})] = Field(
+        description="WebM, MP4, MOV, AVI, MKV or MPEG. Its content counts, its name does not."
+    )
 
 
 class PathFields(ScoreFields):
-    """The same, of a recording that lies on the server already."""
+    """A recording that lies on the server already, below VIDEO_ROOT, and what is said about it."""
 
     video_path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
-def form_fields(form: MultiDict[str, str], query: MultiDict[str, str]) -> ScoreFields:
-    """The fields of a form; `partial` and `heatmap` may stand in the query. Raises Malformed."""
-    wished = {name: query[name] for name in ("partial", "heatmap") if name in query}
-    values = wished | form.to_dict()
-    try:
-        return ScoreFields.model_validate(values)
-    except ValidationError as error:
-        raise Malformed(_explain(error)) from error
+class ScoreQuery(BaseModel):
+    """What may be wished for in the query."""
+
+    model_config = ConfigDict(frozen=True)
+
+    partial: bool | None = Field(default=None, description="As the field of the same name.")
+    heatmap: bool | None = Field(default=None, description="As the field of the same name.")
+    respond_async: bool = Field(
+        default=False, alias="async", description="As `Prefer: respond-async`."
+    )
 
 
-def path_fields(body: bytes) -> PathFields:
-    """The fields of a JSON body. Raises Malformed."""
+class ScoreHeaders(BaseModel):
+    """What may be wished for in the headers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    idempotency_key: Annotated[str, StringConstraints(pattern=r"^[ -~]{1,255}$")] | None = Field(
+        default=None,
+        alias="Idempotency-Key",
+        description="The same key and the same request is the same job, however often it is sent.",
+    )
+    prefer: str | None = Field(
+        default=None,
+        alias="Prefer",
+        description="`respond-async` to be answered before the recording is scored.",
+    )
+    webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+        default=None, alias="Webhook-Url", description="As the field `webhook_url`."
+    )
+
+    @property
+    def respond_async(self) -> bool:
+        wishes = (self.prefer or "").lower().split(",")
+        return any(wish.partition(";")[0].strip() == "respond-async" for wish in wishes)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def headers(sent: Headers) -> ScoreHeaders:
+    """What the headers wish for. Raises Malformed."""
+    return _checked(ScoreHeaders, _given(ScoreHeaders, sent))
+
+
+def query(sent: MultiDict[str, str]) -> ScoreQuery:
+    """What the query wishes for. Raises Malformed."""
+    return _checked(ScoreQuery, _given(ScoreQuery, sent))
+
+
+def form_fields(form: MultiDict[str, str], wishes: dict[str, Any]) -> ScoreFields:
+    """The fields of a form; it comes before what was wished for elsewhere. Raises Malformed."""
+    return _checked(ScoreFields, wishes | form.to_dict())
+
+
+def path_fields(body: bytes, wishes: dict[str, Any]) -> PathFields:
+    """The fields of a JSON body, which comes before what was wished for elsewhere.
+    Raises Malformed."""
     try:
-        return PathFields.model_validate_json(body)
-    except ValidationError as error:
-        raise Malformed(_explain(error)) from error
+        said = _JSON_OBJECT.validate_json(body)
+    except ValidationError:
+        raise Malformed("The body is not a JSON object.") from None
+    return _checked(PathFields, wishes | said)
 
 
 def is_identifier(value: str) -> bool:
@@ -88,9 +165,53 @@ def is_identifier(value: str) -> bool:
     return True
 
 
+def canonical(fields: ScoreFields) -> bytes:
+    """What was said, the same bytes whenever the same was said."""
+    said = fields.model_dump(mode="json", exclude_unset=True, exclude_defaults=True)
+    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _given(model: type[BaseModel], sent: Headers | MultiDict[str, str]) -> dict[str, str]:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return {name: sent[name] for name in names if name in sent}
+
+
+def _checked(model: type[Model], values: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise Malformed(_explain(error)) from error
+
+
+# pydantic's own words, where they would not tell a sender what to do.
+_WORDS = {
+    "missing": "is missing",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "json_invalid": "is not JSON",
+    "json_type": "is not JSON",
+    "dict_type": "must be a JSON object",
+    "string_too_short": "must not be empty",
+}
+
+
 def _explain(error: ValidationError) -> str:
     """Which fields are wrong and why, without quoting what they hold."""
-    return "; ".join(
-        ": ".join(filter(None, (".".join(map(str, item["loc"][:1])), item["msg"])))
-        for item in error.errors(include_url=False, include_input=False)
-    )
+    said: dict[str, str] = {}
+    for item in error.errors(include_url=False, include_input=False):
+        said.setdefault(str(item["loc"][0]) if item["loc"] else "", _words(item))
+    return "; ".join(f"{name}: {words}" if name else words for name, words in said.items())
+
+
+def _words(item: ErrorDetails) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "string_pattern_mismatch":
+        if context["pattern"] == IDENTIFIER_PATTERN:
+            return "must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
+        return "must be 1 to 255 printable ASCII characters"
+    if kind == "string_too_long":
+        return f"must have at most {context['max_length']} characters"
+    if kind == "value_error":
+        return str(context["error"])
+    return _WORDS.get(kind, item["msg"])

@@ -7,7 +7,8 @@ defaults here. `.env.example` and docs/settings.md are printed from this table:
     python -m service.settings docs > docs/settings.md
 """
 
-import os
+import ipaddress
+import json
 import re
 import sys
 from pathlib import Path
@@ -19,16 +20,20 @@ from pydantic import (
     DirectoryPath,
     Field,
     FiniteFloat,
+    SecretStr,
     ValidationError,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service import outgoing, webhooks
 from syncnet_python import calibration as calibrations
 from syncnet_python import profiles
 from syncnet_python.calibration import Calibration
 from syncnet_python.errors import CalibrationError
+
+_MIN_KEY_LENGTH = 16
 
 
 class SettingsError(Exception):
@@ -52,12 +57,6 @@ def _origin(value: str) -> str:
     return value
 
 
-def _writable(folder: Path) -> Path:
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError("the folder cannot be written")
-    return folder
-
-
 def _calibration(path: Path) -> Path:
     try:
         calibrations.load(path)
@@ -66,8 +65,29 @@ def _calibration(path: Path) -> Path:
     return path
 
 
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    webhooks.check_secret(secret.get_secret_value())
+    return secret
+
+
+def _api_key(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < _MIN_KEY_LENGTH:
+        raise ValueError(f"a key has {_MIN_KEY_LENGTH} characters or more")
+    return key
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    if not re.match(r"postgres(ql)?://", url.get_secret_value()):
+        raise ValueError("the address of a database is postgresql://user:password@host/name")
+    return url
+
+
+def _outgoing_allow(allow: tuple[str, ...]) -> tuple[str, ...]:
+    outgoing.check_allow(allow)
+    return allow
+
+
 Origin = Annotated[str, AfterValidator(_origin)]
-WritableFolder = Annotated[DirectoryPath, AfterValidator(_writable)]
 CalibrationFile = Annotated[Path, AfterValidator(_calibration)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 
@@ -84,16 +104,13 @@ class Settings(BaseSettings):
     )
     port: int = Field(default=5000, ge=1, le=65535, description="Port to listen on.")
     web_concurrency: int = Field(
-        default=1,
-        ge=1,
-        description="Web processes. Each has its own scoring processes, "
-        "so memory grows with their product.",
+        default=1, ge=1, description="Web processes; they share the local worker."
     )
     web_threads: int = Field(
-        default=8,
-        ge=3,
-        description="Requests a web process holds at once; all but two of them may be scored or "
-        "wait to be, so that health checks are answered meanwhile.",
+        default=64,
+        ge=8,
+        description="Requests a web process holds at once, those that are still being sent or "
+        "that wait for their result included.",
     )
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
@@ -101,6 +118,73 @@ class Settings(BaseSettings):
         "commas; * for any. None by default.",
     )
     log_level: LogLevel = Field(default="info", description="How much is logged.")
+    log_format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
+        default="json", description="One JSON object a line, or plain text."
+    )
+
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Folder for everything that is kept: jobs, uploads, metrics. Made at the "
+        "start, readable by its owner only.",
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = Field(
+        default=None,
+        description="Where jobs are kept: postgresql://user:password@host/name, when workers on "
+        "several machines share them. A SQLite file in DATA_DIR by default.",
+    )
+    storage_url: str | None = Field(
+        default=None,
+        description="Where recordings lie until they are scored: a folder, or any object store "
+        "that fsspec knows (s3://bucket/path needs s3fs). A folder in DATA_DIR by default.",
+    )
+    local_worker: bool = Field(
+        default=True,
+        description="Score on this machine. Off, recordings wait for a `syncnet-service worker` "
+        "elsewhere.",
+    )
+    max_queue: int = Field(
+        default=32, ge=1, description="Jobs that may wait or run at once, of all senders together."
+    )
+    max_queue_per_key: int = Field(
+        default=16, ge=1, description="Jobs that may wait or run at once for one API key."
+    )
+    rate_limit_per_minute: int = Field(
+        default=120,
+        ge=0,
+        description="Jobs that one API key may start in any 60 seconds; 0 for any number.",
+    )
+    retention_seconds: int = Field(
+        default=24 * 3600,
+        ge=0,
+        description="How long a result can be fetched; 0 deletes it as soon as it is delivered. "
+        "Recordings are deleted as soon as they are scored, whatever this says.",
+    )
+    audit_retention_days: int = Field(
+        default=90, ge=0, description="How long it is kept who asked and what was answered."
+    )
+
+    allow_anonymous: bool | None = Field(
+        default=None,
+        description="Answer requests without an API key. By default only where HOST is a "
+        "loopback address.",
+    )
+    api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = Field(
+        default=None,
+        description="A key that is accepted beside those made with `syncnet-service keys create`; "
+        "16 characters or more.",
+    )
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = Field(
+        default=None,
+        description="Signs webhooks (Standard Webhooks): whsec_ and 24 to 64 bytes in base64. "
+        "Without it none are sent.",
+    )
+    outgoing_allow: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_outgoing_allow)
+    ] = Field(
+        default=(),
+        description="Hosts (host or host:port, separated by commas) that webhooks may reach "
+        "although their address is private.",
+    )
 
     max_video_size_mb: FiniteFloat = Field(
         default=10, gt=0, description="Largest accepted recording in megabytes (1024 x 1024 bytes)."
@@ -111,11 +195,19 @@ class Settings(BaseSettings):
     max_frame_pixels: int = Field(
         default=3840 * 2160, gt=0, description="Largest accepted frame: width times height."
     )
+    min_upload_bytes_per_second: int = Field(
+        default=1024,
+        ge=0,
+        description="Slower uploads are broken off after ten seconds; 0 waits for any.",
+    )
+    decode_timeout_seconds: FiniteFloat = Field(
+        default=10, gt=0, description="Longest that decoding one recording may take."
+    )
     processing_timeout_seconds: FiniteFloat = Field(
         default=30,
         gt=0,
-        description="One deadline for the whole analysis; half of it may be spent waiting for a "
-        "free scoring process.",
+        description="One deadline for the whole analysis, waiting included where the sender "
+        "waits for the answer.",
     )
     verdict_ttl_seconds: int = Field(
         default=300, ge=0, description="How long a verdict may be relied on; answered as ttl_ms."
@@ -124,11 +216,6 @@ class Settings(BaseSettings):
         default=None,
         description="Folder whose files may be scored by path, without an upload. "
         "Off unless it is set.",
-    )
-    temp_dir: WritableFolder | None = Field(
-        default=None,
-        description="Folder for uploads while they are scored; the system's temporary folder by "
-        "default.",
     )
 
     model_profile: Literal["auto", "bundled", "published"] = Field(
@@ -190,7 +277,7 @@ class Settings(BaseSettings):
     scorer_processes: int = Field(
         default=1,
         ge=1,
-        description="Scoring processes of each web process; one recording each at a time.",
+        description="Scoring processes of a worker; one recording each at a time.",
     )
     scorer_threads: int = Field(
         default=0,
@@ -230,9 +317,29 @@ class Settings(BaseSettings):
         return int(self.max_video_size_mb * 1024 * 1024)
 
     @property
-    def scoring_places(self) -> int:
-        """Requests of one web process that may be scored or wait at once."""
-        return self.web_threads - 2
+    def database(self) -> str:
+        """The address of the jobs' database as SQLAlchemy writes it."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir.resolve() / 'jobs.sqlite'}"
+        url = self.database_url.get_secret_value()
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+
+    @property
+    def storage(self) -> str:
+        """Where recordings lie until they are scored, as fsspec writes it."""
+        return self.storage_url or str(self.data_dir.resolve() / "media")
+
+    @property
+    def public(self) -> bool:
+        """Whether others than this machine can reach the service."""
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def anonymous_allowed(self) -> bool:
+        return not self.public if self.allow_anonymous is None else self.allow_anonymous
 
     @property
     def weights_paths(self) -> dict[str, Path]:
@@ -250,12 +357,34 @@ class Settings(BaseSettings):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_SECRETS = {
+    name.upper()
+    for name, field in Settings.model_fields.items()
+    if "SecretStr" in str(field.annotation)
+}
+
+
 def load(**given: Any) -> Settings:
     """Read the environment and `.env`; what is given by name comes first. Raises SettingsError."""
     try:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError("settings: " + "; ".join(_reasons(error))) from error
+
+
+def as_json(settings: Settings) -> str:
+    """In one line, with its secrets in clear: for the standard input of a process of ours."""
+    secrets = {
+        name: value.get_secret_value()
+        for name in Settings.model_fields
+        if isinstance(value := getattr(settings, name), SecretStr)
+    }
+    return json.dumps(settings.model_dump(mode="json") | secrets)
+
+
+def from_json(text: str) -> Settings:
+    """What `as_json` wrote, whatever the environment says."""
+    return Settings.model_validate_json(text)
 
 
 def load_or_exit() -> Settings:
@@ -271,7 +400,8 @@ def _reasons(error: ValidationError) -> list[str]:
     for item in error.errors(include_url=False):
         message = item["msg"].removeprefix("Value error, ")
         name = str(item["loc"][0]).upper() if item["loc"] else ""
-        reasons.append(f"{name}={item['input']}: {message}" if name else message)
+        given = "" if name in _SECRETS else f"={item['input']}"
+        reasons.append(f"{name}{given}: {message}" if name else message)
     return reasons
 
 

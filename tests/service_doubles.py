@@ -18,8 +18,6 @@ from pathlib import Path
 from flask import Flask
 from pydantic import JsonValue
 
-from service.scorer import Scorer
-from service.settings import Settings
 from syncnet_python import errors
 from syncnet_python.results import (
     ArtifactResult,
@@ -136,8 +134,10 @@ class DoubleEngine:
         partial: bool,
         heatmap: bool,
         on_partial: Callable[[Verdict], None],
+        on_stage: Callable[[str], None],
     ) -> Verdict:
         self.preload()
+        on_stage("decode")
         content = path.read_bytes()
         word, _, rest = content.partition(b"\n")[0].decode().strip().partition(" ")
         match word:
@@ -193,12 +193,4 @@ def make_app() -> Flask:
     """The application with the double in place of the analysis, set up from the environment."""
     from app import create_app
 
-    settings = Settings()
-    scorer = Scorer(
-        {},
-        build=BUILD,
-        processes=settings.scorer_processes,
-        places=settings.scoring_places,
-        preload=settings.preload_models,
-    )
-    return create_app(settings, scorer)
+    return create_app(engine=BUILD)

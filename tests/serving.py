@@ -39,17 +39,16 @@ class Server:
     """
 
     def __init__(self, folder: Path, application: str = "app:app", **settings: object) -> None:
-        """folder: for the log and, in uploads/, for uploads; application: as gunicorn takes it,
-        from the checkout or its tests; settings: by name, such as VIDEO_ROOT."""
-        self.uploads = folder / "uploads"
-        self.uploads.mkdir(exist_ok=True)
+        """folder: for the log and, in data/, for what the service keeps; application: as gunicorn
+        takes it, from the checkout or its tests; settings: by name, such as VIDEO_ROOT."""
+        self.data = folder / "data"
         self.log = folder / "server.log"
         self.port = free_port()
         self._application = application
         self._environment = {
             **os.environ,
             "PORT": str(self.port),
-            "TEMP_DIR": str(self.uploads),
+            "DATA_DIR": str(self.data),
             "PYTHONPATH": str(TESTS),
             **{name: str(value) for name, value in settings.items()},
         }
@@ -103,5 +102,6 @@ class Server:
         return self.client.post(url, files={"video": (name, content)}, data=fields, headers=headers)
 
     def stored(self) -> list[Path]:
-        """Files in the uploads folder."""
-        return [path for path in self.uploads.rglob("*") if path.is_file()]
+        """Recordings that lie anywhere: those that come in, and those of jobs."""
+        folders = (self.data / "uploads", self.data / "media")
+        return [path for folder in folders for path in folder.rglob("*") if path.is_file()]

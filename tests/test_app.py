@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ from serving import ROOT, TESTS
 
 import service
 from app import close, create_app
-from service.scorer import Scorer
-from service.settings import Settings
+from service.health import FRESH_S
+from service.settings import Settings, SettingsError
 from syncnet_python import weights
 from syncnet_python.profiles import BUNDLED, PUBLISHED
 
@@ -28,10 +29,8 @@ def make_app(tmp_path: Path) -> Iterator[Callable[..., Flask]]:
     apps: list[Flask] = []
 
     def make(**settings: object) -> Flask:
-        uploads = tmp_path / "uploads"
-        uploads.mkdir(exist_ok=True)
-        values = {**Settings.model_construct().model_dump(), "temp_dir": uploads, **settings}
-        app = create_app(Settings.model_validate(values), Scorer({}, build=doubles.BUILD))
+        values = {**Settings.model_construct().model_dump(), "data_dir": tmp_path, **settings}
+        app = create_app(Settings.model_validate(values), engine=doubles.BUILD)
         apps.append(app)
         return app
 
@@ -42,6 +41,7 @@ def make_app(tmp_path: Path) -> Iterator[Callable[..., Flask]]:
 
 WEB_PROCESS = """
 import sys
+from app import close
 from service_doubles import make_app
 from io import BytesIO
 app = make_app()
@@ -49,7 +49,7 @@ client = app.test_client()
 assert client.get("/health").status_code == 200
 answer = client.post("/score", data={"video": (BytesIO(b"answer"), "a.webm")})
 assert answer.status_code == 200, answer.text
-app.extensions["scorer"].close()
+close(app)
 print(*sys.modules)
 """
 
@@ -57,7 +57,7 @@ print(*sys.modules)
 def test_the_web_process_never_imports_what_only_the_analysis_needs(tmp_path: Path) -> None:
     environment = {
         **os.environ,
-        "TEMP_DIR": str(tmp_path),
+        "DATA_DIR": str(tmp_path),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]),
     }
     printed = subprocess.run(
@@ -92,13 +92,13 @@ def test_closing_removes_the_uploads_folder_and_may_be_repeated(
 def test_nothing_runs_until_a_request_needs_it(make_app: Callable[..., Flask]) -> None:
     app = make_app()
     assert app.test_client().get("/health").status_code == 200
-    assert app.extensions["scorer"].pids() == []
+    assert app.extensions["jobs"].worker.pid() is None
 
 
 def test_health_tells_what_is_there_and_what_is_loaded(make_app: Callable[..., Flask]) -> None:
     client = make_app(max_video_size_mb=7, processing_timeout_seconds=9).test_client()
     body = client.get("/health").get_json()
-    assert body["status"] == "healthy"
+    assert body["status"] == "degraded"  # no worker runs yet
     assert body["version"] == service.__version__
     assert body["config"] == {
         "max_video_size_mb": 7,
@@ -117,7 +117,7 @@ def test_health_of_the_browser_route_wraps_it(make_app: Callable[..., Flask]) ->
     client = make_app().test_client()
     body = client.get("/api/avsync/health").get_json()
     assert body == {
-        "status": "healthy",
+        "status": "degraded",
         "service": "avsync",
         "python_service": client.get("/health").get_json(),
     }
@@ -146,6 +146,48 @@ def test_health_knows_which_networks_each_profile_takes() -> None:
             assert weights.registry()[name].origin == profile
 
 
+def test_a_service_without_a_worker_is_alive_and_not_ready(make_app: Callable[..., Flask]) -> None:
+    app = make_app()
+    client = app.test_client()
+    assert client.get("/health/live").get_json() == {"status": "alive"}
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.get_json()["reasons"]) == (503, ["no_worker"])
+    app.extensions["jobs"].store.beat("here-0", ["syncnet_fcn"])
+    time.sleep(FRESH_S)
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.get_json()["reasons"]) == (200, [])
+    body = client.get("/health").get_json()
+    assert body["status"] == "healthy"
+    assert body["detectors"]["syncnet_fcn"]["loaded"] is True
+    app.extensions["draining"] = lambda: True
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.get_json()["reasons"]) == (503, ["draining"])
+
+
+def test_metrics_and_scores_need_a_key_where_one_is_needed(make_app: Callable[..., Flask]) -> None:
+    client = make_app(host="0.0.0.0", api_key="a key of twenty letters").test_client()
+    for path in ("/metrics", "/score", "/jobs/x", "/no/such/route"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.get_json()["code"]) == (401, "unauthorized")
+    key = {"X-API-Key": "a key of twenty letters"}
+    assert "syncnet_jobs_open" in client.get("/metrics", headers=key).text
+    assert client.get("/health").status_code == 200
+
+
+def test_a_public_application_without_a_key_is_not_made(make_app: Callable[..., Flask]) -> None:
+    with pytest.raises(SettingsError, match="there is no API key"):
+        make_app(host="0.0.0.0")
+
+
+def test_every_answer_has_the_security_headers(make_app: Callable[..., Flask]) -> None:
+    client = make_app().test_client()
+    for path in ("/health", "/metrics", "/no/such/route", "/score"):
+        headers = client.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert headers["Cache-Control"] == "no-store"
+
+
 def test_no_origin_may_call_by_default(make_app: Callable[..., Flask]) -> None:
     client = make_app().test_client()
     answer = client.get("/health", headers={"Origin": "https://app.example.org"})
@@ -164,8 +206,11 @@ def test_what_nobody_expected_is_a_problem_too(
     answer = app.test_client().get("/broken")
     assert (answer.status_code, answer.mimetype) == (500, "application/problem+json")
     assert answer.get_json()["code"] == "internal"
-    assert "ZeroDivisionError" in caplog.text
-    assert "secret" not in caplog.text + answer.text
+    assert [
+        vars(record).get("kind") for record in caplog.records if record.levelname == "ERROR"
+    ] == ["ZeroDivisionError"]
+    assert "secret" not in caplog.text + str([vars(record) for record in caplog.records])
+    assert "secret" not in answer.text
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -173,11 +218,13 @@ def test_the_version_is_that_of_the_package() -> None:
     assert service.__version__ == project["version"]
 
 
-def test_the_deployment_names_what_exists() -> None:
+def test_the_deployment_names_what_exists(make_app: Callable[..., Flask]) -> None:
     """render.yaml: commands, settings and a health path that this checkout has."""
     text = (ROOT / "render.yaml").read_text()
     assert "\n    startCommand: gunicorn app:app -c gunicorn_config.py\n" in text
-    assert "\n    healthCheckPath: /health\n" in text
+    (health,) = re.findall(r"\n    healthCheckPath: (.+)\n", text)
+    assert health in {rule.rule for rule in make_app().url_map.iter_rules()}
+    assert "- key: API_KEY\n        generateValue: true\n" in text
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     (torch,) = (line for line in lines if line.startswith("torch=="))
     assert f"pip install {torch} --index-url https://download.pytorch.org/whl/cpu\n" in text
@@ -185,5 +232,8 @@ def test_the_deployment_names_what_exists() -> None:
     pairs = re.findall(r"- key: (\w+)\n +value: (.+)", text)
     settings = {name.lower(): value.strip('"') for name, value in pairs}
     assert settings.pop("python_version").startswith("3.11.")
+    assert settings.pop("forwarded_allow_ips") == "*"  # gunicorn's own
     assert set(settings) <= set(Settings.model_fields)
-    assert Settings.model_validate(settings).host == "0.0.0.0"
+    read = Settings.model_validate(settings)
+    assert read.host == "0.0.0.0"
+    assert f"mountPath: {read.data_dir}\n" in text

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import service_doubles as doubles
 
-from service.channel import describe, restore
-from service.scorer import Busy, Scorer
+from service.scoring.channel import describe, restore
+from service.scoring.scorer import SECRETS, Busy, Cancelled, ProcessDied, Scorer
 from syncnet_python import errors
 from syncnet_python.results import Verdict
 
@@ -197,7 +197,7 @@ def test_whether_a_part_is_enough_is_passed_on(desk: Desk) -> None:
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
 def test_a_crash_costs_one_request(desk: Desk, number: signal.Signals) -> None:
     first = desk.pid()
-    with pytest.raises(errors.AnalysisFailed, match="ended unexpectedly"):
+    with pytest.raises(ProcessDied, match="ended unexpectedly"):
         desk.score(f"signal {int(number)}")
     assert desk.pid() != first
 
@@ -219,7 +219,7 @@ def test_a_process_that_answers_nonsense_is_replaced(desk: Desk, words: str) -> 
     assert desk.pid() != first
 
 
-def test_waiting_is_limited_to_half_of_the_time(desk: Desk, tmp_path: Path) -> None:
+def test_waiting_for_a_free_process_ends_at_the_deadline(desk: Desk, tmp_path: Path) -> None:
     marker = tmp_path / "held"
     with ThreadPoolExecutor() as pool:
         held = pool.submit(desk.score, f"hold {marker}")
@@ -230,19 +230,30 @@ def test_waiting_is_limited_to_half_of_the_time(desk: Desk, tmp_path: Path) -> N
         assert isinstance(held.exception(), errors.AnalysisFailed)
 
 
-def test_more_requests_than_places_are_refused_at_once(
-    make_desk: Callable[..., Desk], tmp_path: Path
-) -> None:
-    desk = make_desk(places=1)
+def test_a_cancelled_analysis_ends_at_once(desk: Desk, tmp_path: Path) -> None:
     marker = tmp_path / "held"
     with ThreadPoolExecutor() as pool:
         held = pool.submit(desk.score, f"hold {marker}")
         wait_until(marker.exists)
-        with pytest.raises(Busy, match="Too many"):
-            desk.score("answer")
-        os.kill(int(marker.read_text()), signal.SIGKILL)
-        assert isinstance(held.exception(), errors.AnalysisFailed)
+        desk.scorer.cancel("another")
+        assert not held.done()
+        desk.scorer.cancel("test")
+        assert isinstance(held.exception(), Cancelled)
+    assert not is_running(int(marker.read_text()))
+    desk.scorer.cancel("test")
     assert desk.score("answer") == doubles.VERDICT
+
+
+def test_stages_are_told_as_they_begin(desk: Desk) -> None:
+    stages: list[str] = []
+    desk.scorer.score(
+        desk.file("answer"),
+        "test",
+        partial=False,
+        deadline=time.monotonic() + LONG_S,
+        on_stage=stages.append,
+    )
+    assert stages == ["decode"]
 
 
 def test_requests_wait_their_turn(desk: Desk) -> None:
@@ -292,10 +303,18 @@ def test_threads_are_set_before_the_numerical_libraries_load(
     assert b"OMP_NUM_THREADS=1" in environment
 
 
+def test_secrets_of_the_environment_do_not_reach_the_scoring_process(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(name, "hidden")
+    assert b"hidden" not in Path(f"/proc/{desk.pid()}/environ").read_bytes()
+
+
 PARENT = """
 import sys, time
 from pathlib import Path
-from service.scorer import Scorer
+from service.scoring.scorer import Scorer
 Scorer({}, build="service_doubles:build").score(
     Path(sys.argv[1]), "test", partial=False, deadline=time.monotonic() + 600
 )

@@ -7,13 +7,24 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import Headers, MultiDict
 
+from service import schemas
 from service.problems import Malformed
-from service.schemas import MAX_METADATA_BYTES, form_fields, is_identifier, path_fields
+from service.schemas import MAX_METADATA_BYTES, ScoreFields, is_identifier
 
 ALLOWED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 NONE: MultiDict[str, str] = MultiDict()
+
+
+def form_fields(form: MultiDict[str, str], query: MultiDict[str, str] = NONE) -> ScoreFields:
+    """As a request with that form and that query would have them."""
+    wishes = schemas.query(query).model_dump(include={"partial", "heatmap"}, exclude_none=True)
+    return schemas.form_fields(form, wishes)
+
+
+def path_fields(body: bytes) -> schemas.PathFields:
+    return schemas.path_fields(body, {})
 
 
 @given(st.text(max_size=140) | st.from_regex(ALLOWED, fullmatch=True))
@@ -110,3 +121,55 @@ def test_what_is_wrong_is_named_and_not_quoted() -> None:
     assert "user_consent: " in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+def test_what_is_wrong_is_told_in_plain_words() -> None:
+    said = {
+        "session_id": "must be 1 to 128 characters of A-Z a-z 0-9 . _ -",
+        "user_consent": "must be true or false",
+        "metadata": "is not JSON",
+        "webhook_url": "must not be empty",
+    }
+    form = {"session_id": "a b", "user_consent": "perhaps", "metadata": "{", "webhook_url": ""}
+    with pytest.raises(Malformed) as caught:
+        form_fields(MultiDict(form))
+    assert str(caught.value) == "; ".join(f"{name}: {words}" for name, words in said.items())
+    with pytest.raises(Malformed, match=r"^video_path: is missing$"):
+        path_fields(b"{}")
+    with pytest.raises(Malformed, match=r"^The body is not a JSON object\.$"):
+        path_fields(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "wished"),
+    [
+        ("respond-async", True),
+        ("Respond-Async; q=1", True),
+        ("wait=10, respond-async", True),
+        ("return=minimal", False),
+        ("not-respond-async", False),
+        ("", False),
+    ],
+)
+def test_a_preference_is_found_among_others(prefer: str, wished: bool) -> None:
+    assert schemas.headers(Headers({"Prefer": prefer})).respond_async is wished
+
+
+@given(st.text(max_size=300))
+def test_an_idempotency_key_is_plain_text(key: str) -> None:
+    headers = Headers()
+    headers._list.append(("Idempotency-Key", key))  # as a server hands it on, unchecked
+    if re.fullmatch(r"[ -~]{1,255}", key):
+        assert schemas.headers(headers).idempotency_key == key
+    else:
+        with pytest.raises(Malformed, match=r"^Idempotency-Key: "):
+            schemas.headers(headers)
+
+
+def test_the_same_said_in_another_way_is_the_same() -> None:
+    one = form_fields(MultiDict({"metadata": '{"a": 1, "b": [2]}', "partial": "1"}))
+    other = form_fields(MultiDict({"metadata": '{"b":[2],"a":1}'}), MultiDict({"partial": "true"}))
+    assert one.session_id != other.session_id
+    assert schemas.canonical(one) == schemas.canonical(other)
+    named = form_fields(MultiDict({"session_id": one.session_id}))
+    assert schemas.canonical(named) != schemas.canonical(form_fields(NONE))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service import settings
-from service.settings import Settings, SettingsError, load
+from service.settings import Settings, SettingsError, as_json, from_json, load
 from syncnet_python import calibration, profiles, weights
 from syncnet_python.calibration import Calibration, Fit, Thresholds
 from syncnet_python.score_maps import Identity
@@ -102,8 +102,9 @@ def test_weights_files_are_passed_on_by_their_registry_names(
         ("PRECISION", "bfloat16"),
         ("PRELOAD_MODELS", "perhaps"),
         ("VIDEO_ROOT", "/no/such/folder"),
-        ("TEMP_DIR", "/no/such/folder"),
-        ("TEMP_DIR", "/proc"),
+        ("OUTGOING_ALLOW", "http://example.org"),
+        ("MAX_QUEUE", "0"),
+        ("LOG_FORMAT", "xml"),
         ("SYNCNET_WEIGHT", "1.5"),
         ("CORS_ORIGINS", "example.org"),
         ("CORS_ORIGINS", "https://"),
@@ -117,13 +118,66 @@ def test_weights_files_are_passed_on_by_their_registry_names(
 def test_a_bad_value_is_named_in_one_line(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    if (name, value) == ("TEMP_DIR", "/proc"):
-        monkeypatch.setattr("os.access", lambda _path, _mode: False)
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load()
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"settings: {name}={value}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_KEY", "fifteen-letters"),
+        ("WEBHOOK_SECRET", "whsec_c2hvcnQ="),
+        ("DATABASE_URL", "mysql://root:hunter2@host/name"),
+    ],
+)
+def test_a_bad_secret_is_named_and_not_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^settings: {name}: ") as caught:
+        load()
+    assert value not in str(caught.value)
+
+
+def test_another_process_of_ours_gets_the_same_settings_with_their_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = load(
+        api_key="a key of sixteen", database_url="postgres://a:b@h/n", data_dir=tmp_path
+    )
+    assert "sixteen" not in repr(settings)
+    monkeypatch.setenv("PORT", "1")
+    assert from_json(as_json(settings)) == settings
+
+
+def test_where_jobs_and_recordings_are_kept(tmp_path: Path) -> None:
+    settings = load(data_dir=tmp_path)
+    assert settings.database == f"sqlite:///{tmp_path}/jobs.sqlite"
+    assert settings.storage == f"{tmp_path}/media"
+    elsewhere = load(database_url="postgres://a:b@h/n", storage_url="s3://bucket")
+    assert elsewhere.database == "postgresql+psycopg://a:b@h/n"
+    assert elsewhere.storage == "s3://bucket"
+
+
+@pytest.mark.parametrize(
+    ("host", "allow", "allowed"),
+    [
+        ("127.0.0.1", None, True),
+        ("::1", None, True),
+        ("localhost", None, True),
+        ("0.0.0.0", None, False),
+        ("example.org", None, False),
+        ("0.0.0.0", True, True),
+        ("127.0.0.1", False, False),
+    ],
+)
+def test_only_this_machine_is_answered_without_a_key(
+    host: str, allow: bool | None, allowed: bool
+) -> None:
+    assert load(host=host, allow_anonymous=allow).anonymous_allowed is allowed
 
 
 def test_every_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """What runs in a scoring process: build the engine once, then score one file after another.
 
-Started by `service.scorer` as `python -m service.worker FD LOG_LEVEL`, where FD is its end of a
-socket. It ends when the web process closes the other end or dies, however that happens.
+Started by `service.scoring.scorer` as `python -m service.scoring.process FD LOG_LEVEL LOG_FORMAT`,
+where FD is its end of a socket. It ends when the worker closes the other end or dies, however that
+happens.
 """
 
 import importlib
@@ -19,7 +20,8 @@ from typing import Protocol, cast
 
 from pydantic import JsonValue
 
-from service import channel
+from service import logs
+from service.scoring import channel
 from syncnet_python.errors import AnalysisFailed, SyncNetError
 from syncnet_python.results import Verdict
 
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """What scores a file: `service.engine` outside of tests."""
+    """What scores a file: `service.scoring.engine` outside of tests."""
 
     def score(
         self,
@@ -37,8 +39,10 @@ class Engine(Protocol):
         partial: bool,
         heatmap: bool,
         on_partial: Callable[[Verdict], None],
+        on_stage: Callable[[str], None],
     ) -> Verdict:
-        """Raises SyncNetError. on_partial is called with what to answer if time runs out."""
+        """Raises SyncNetError. on_partial is called with what to answer if time runs out,
+        on_stage with the name of each stage as it begins."""
         ...
 
     def preload(self) -> None:
@@ -65,7 +69,7 @@ def main(connection: Connection) -> None:
 
 
 def _listen(connection: Connection, orders: "queue.SimpleQueue[channel.Score]") -> None:
-    """Pass orders on; end the process, whatever it is doing, when the web process is gone."""
+    """Pass orders on; end the process, whatever it is doing, when the worker is gone."""
     try:
         while isinstance(order := channel.receive_order(connection), channel.Score):
             orders.put(order)
@@ -106,6 +110,9 @@ def _serve(connection: Connection, lazy: _Lazy, order: channel.Score) -> None:
     def on_partial(verdict: Verdict) -> None:
         channel.send(connection, channel.Partial(verdict=verdict))
 
+    def on_stage(name: str) -> None:
+        channel.send(connection, channel.Stage(name=name))
+
     try:
         engine = lazy.get()
         verdict = engine.score(
@@ -114,6 +121,7 @@ def _serve(connection: Connection, lazy: _Lazy, order: channel.Score) -> None:
             partial=order.partial,
             heatmap=order.heatmap,
             on_partial=on_partial,
+            on_stage=on_stage,
         )
         channel.send(connection, channel.Loaded(names=tuple(engine.loaded())))
         channel.send(connection, channel.Done(verdict=verdict))
@@ -132,10 +140,8 @@ def _log_breakage(what: str, error: Exception) -> None:
 
 
 if __name__ == "__main__":
-    # Stopping is the web process's to decide: a service manager signals every process it started,
+    # Stopping is the worker's to decide: a service manager signals every process it started,
     # and the analysis in hand must still be answered. SIGKILL and a closed socket end this one.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    logging.basicConfig(
-        level=sys.argv[2].upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.setup(sys.argv[2], "text" if sys.argv[3] == "text" else "json")
     main(Connection(int(sys.argv[1])))

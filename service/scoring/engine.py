@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from service.settings import Settings
+from syncnet_python.isolation import Decoder
 from syncnet_python.media import Limits
 from syncnet_python.results import ModelInfo, Verdict
 from syncnet_python.tracking import TrackingOptions
@@ -17,7 +18,8 @@ from syncnet_wrapper import SyncNetWrapper
 
 
 class WrapperEngine:
-    """A `service.worker.Engine` over `SyncNetWrapper`."""
+    """A `service.scoring.process.Engine` over `SyncNetWrapper`. Every file is decoded isolated:
+    that takes no longer, as the process for it has been started before."""
 
     def __init__(self, settings: Settings) -> None:
         self._wrapper = SyncNetWrapper(
@@ -27,7 +29,9 @@ class WrapperEngine:
             precision=settings.precision,
             weights=settings.part_weights,
             limits=Limits(
-                duration_s=settings.max_duration_seconds, frame_pixels=settings.max_frame_pixels
+                duration_s=settings.max_duration_seconds,
+                frame_pixels=settings.max_frame_pixels,
+                decode_s=settings.decode_timeout_seconds,
             ),
             tracking=TrackingOptions(
                 min_track=settings.min_track_frames, min_face_size=settings.min_face_size
@@ -35,6 +39,7 @@ class WrapperEngine:
             max_frames=settings.max_frames,
             paths=settings.weights_paths,
             calibration=settings.calibration,
+            read=Decoder().read,
         )
 
     def score(
@@ -45,9 +50,15 @@ class WrapperEngine:
         partial: bool,
         heatmap: bool = False,
         on_partial: Callable[[Verdict], None],
+        on_stage: Callable[[str], None] | None = None,
     ) -> Verdict:
         return self._wrapper.process_video_ensemble(
-            path, reference, partial=partial, heatmap=heatmap, on_partial=on_partial
+            path,
+            reference,
+            partial=partial,
+            heatmap=heatmap,
+            on_partial=on_partial,
+            on_stage=on_stage,
         )
 
     def preload(self) -> None:

@@ -1,8 +1,8 @@
 """Supervised scoring processes: the deadline really stops an analysis, a crash costs one request.
 
-The web process imports nothing heavy. Each scoring process is a fresh interpreter running
-`service.worker`, with the networks loaded in it; it is killed and replaced when the deadline
-passes, and replaced when it dies.
+A worker imports nothing heavy. Each scoring process is a fresh interpreter running
+`service.scoring.process`, with the networks loaded in it; it is killed and replaced when the
+deadline passes or the analysis is cancelled, and replaced when it dies.
 """
 
 import contextlib
@@ -14,18 +14,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from service import channel
+from service.scoring import channel
 from syncnet_python.errors import AnalysisFailed, DeadlineExceeded
 from syncnet_python.results import Verdict
 
 log = logging.getLogger(__name__)
+
+ENGINE = "service.scoring.engine:build"
+"""Makes the engine of a scoring process, outside of tests."""
+
+SECRETS = ("API_KEY", "DATABASE_URL", "WEBHOOK_SECRET")
+"""Of the environment; what handles strangers' files does not get them."""
 
 
 class Busy(DeadlineExceeded):
@@ -35,29 +41,37 @@ class Busy(DeadlineExceeded):
     advice = "Try again in a few seconds."
 
 
+class ProcessDied(AnalysisFailed):
+    """The scoring process ended in the middle of an analysis, for whatever reason."""
+
+
+class Cancelled(Exception):
+    """The analysis was ended because nobody wants it any more."""
+
+
 class Scorer:
     """Scores files in child processes, one file at a time in each. Safe to use from any thread.
 
-    build: "module:function" that makes the `service.worker.Engine` in the child, from `options`;
-    processes: how many children; threads: processor threads of each, 0 for all; places: requests
-    that may be scored or wait at once; preload: start the children and load their networks now
-    instead of at the first request; log_level: of the children.
+    build: "module:function" that makes the `service.scoring.process.Engine` in the child, from
+    `options`; processes: how many children; threads: processor threads of each, 0 for all;
+    preload: start the children and load their networks now instead of at the first request;
+    log_level, log_format: of the children.
     """
 
     def __init__(
         self,
         options: Mapping[str, JsonValue],
         *,
-        build: str = "service.engine:build",
+        build: str = ENGINE,
         processes: int = 1,
         threads: int = 0,
-        places: int = 6,
         preload: bool = False,
         log_level: str = "info",
+        log_format: str = "json",
     ) -> None:
         start = channel.Start(build=build, options=dict(options), preload=preload)
-        self._slots = [_Slot(start, threads, log_level) for _ in range(processes)]
-        self._places = threading.BoundedSemaphore(places)
+        logged = (log_level, log_format)
+        self._slots = [_Slot(start, threads, logged) for _ in range(processes)]
         self._idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
         for slot in self._slots:
             if preload:
@@ -72,36 +86,33 @@ class Scorer:
         partial: bool,
         deadline: float,
         heatmap: bool = False,
+        on_stage: Callable[[str], None] | None = None,
     ) -> Verdict:
         """Analyse one file.
 
-        path: absolute; reference: names the analysis in the library's log lines; partial: measure
-        what can be measured of a recording that cannot be judged in full;
+        path: absolute; reference: names the analysis, in log lines and for `cancel`;
+        partial: measure what can be measured of a recording that cannot be judged in full;
         heatmap: draw what in the most suspicious frame speaks for manipulation;
-        deadline: on the clock of `time.monotonic`, waiting for a free process included.
+        deadline: on the clock of `time.monotonic`, waiting for a free process included;
+        on_stage: called with the name of each stage as it begins.
         Returns the verdict, or the part that was ready when the deadline passed.
-        Raises SyncNetError: what the analysis raised, Busy, DeadlineExceeded, AnalysisFailed.
+        Raises SyncNetError: what the analysis raised, Busy, DeadlineExceeded, ProcessDied;
+        Cancelled.
         """
-        if not self._places.acquire(blocking=False):
-            raise Busy("Too many recordings wait to be analysed.")
+        order = channel.Score(path=path, reference=reference, partial=partial, heatmap=heatmap)
         try:
-            order = channel.Score(path=path, reference=reference, partial=partial, heatmap=heatmap)
-            return self._score(order, deadline)
-        finally:
-            self._places.release()
-
-    def _score(self, order: channel.Score, deadline: float) -> Verdict:
-        # What starts late is likely to be killed, and loading the networks anew then makes the
-        # next ones late too: so half of the time may be spent waiting, and no more.
-        patience = max(0.0, deadline - time.monotonic()) / 2
-        try:
-            slot = self._idle.get(timeout=patience)
+            slot = self._idle.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise Busy("Other recordings are being analysed.") from None
         try:
-            return slot.score(order, deadline)
+            return slot.score(order, deadline, on_stage)
         finally:
             self._idle.put(slot)
+
+    def cancel(self, reference: str) -> None:
+        """End the analysis of that name at once, if it runs; its `score` raises Cancelled."""
+        for slot in self._slots:
+            slot.cancel(reference)
 
     def loaded(self) -> frozenset[str]:
         """Names of the networks that are loaded in any of the processes."""
@@ -112,7 +123,7 @@ class Scorer:
         return [slot.pid for slot in self._slots if slot.pid is not None]
 
     def close(self) -> None:
-        """End every scoring process. An analysis still running raises AnalysisFailed."""
+        """End every scoring process. An analysis still running raises ProcessDied."""
         for slot in self._slots:
             slot.close()
 
@@ -120,13 +131,14 @@ class Scorer:
 class _Slot:
     """The place of one scoring process, and whichever process fills it now."""
 
-    def __init__(self, start: channel.Start, threads: int, log_level: str) -> None:
+    def __init__(self, start: channel.Start, threads: int, logged: tuple[str, str]) -> None:
         self._start = start
         self._threads = threads
-        self._log_level = log_level
+        self._logged = logged
         self._lock = threading.Lock()
         self._closed = False
         self._child: _Child | None = None
+        self._reference: str | None = None
 
     @property
     def pid(self) -> int | None:
@@ -146,21 +158,32 @@ class _Slot:
                 raise Busy("The service is shutting down.")
             if self._child is None or not self._child.alive:
                 try:
-                    self._child = _Child(self._start, self._threads, self._log_level)
+                    self._child = _Child(self._start, self._threads, self._logged)
                 except OSError as error:
                     raise AnalysisFailed("No analysis process could be started.") from error
                 # A replacement loads at once what its predecessor had loaded.
                 self._start = self._start.model_copy(update={"preload": True})
             return self._child
 
-    def score(self, order: channel.Score, deadline: float) -> Verdict:
+    def score(
+        self, order: channel.Score, deadline: float, on_stage: Callable[[str], None] | None
+    ) -> Verdict:
         child = self.start()
+        with self._lock:
+            self._reference = order.reference
         try:
-            return child.score(order, deadline)
+            return child.score(order, deadline, on_stage)
         finally:
+            with self._lock:
+                self._reference = None
             if not child.alive:  # replaced now, so that the next request finds it ready
                 with contextlib.suppress(AnalysisFailed, Busy):
                     self.start()
+
+    def cancel(self, reference: str) -> None:
+        with self._lock:
+            if self._child and self._reference == reference:
+                self._child.cancel()
 
     def close(self) -> None:
         with self._lock:
@@ -176,29 +199,34 @@ class _Ended:
     reason: str
 
 
+_Heard = channel.Stage | channel.Partial | channel.Done | channel.Failed | _Ended
+
+
 class _Child:
     """One scoring process, and the thread that hears what it says."""
 
-    def __init__(self, start: channel.Start, threads: int, log_level: str) -> None:
+    def __init__(self, start: channel.Start, threads: int, logged: tuple[str, str]) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "service.worker", str(theirs.fileno()), log_level],
+                [sys.executable, "-m", "service.scoring.process", str(theirs.fileno()), *logged],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_environment(threads),
                 start_new_session=True,  # Ctrl-C in a terminal is for the web process to handle
             )
             self._connection = Connection(ours.detach())
-        self._reports: queue.SimpleQueue[channel.Partial | channel.Done | channel.Failed | _Ended]
-        self._reports = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[_Heard] = queue.SimpleQueue()
         self.pid = self._process.pid
         self.loaded: tuple[str, ...] = ()
         self.alive = True
+        self._cancelled = False
         threading.Thread(target=self._listen, name=f"scorer-{self.pid}", daemon=True).start()
         self._send(start)
 
-    def score(self, order: channel.Score, deadline: float) -> Verdict:
+    def score(
+        self, order: channel.Score, deadline: float, on_stage: Callable[[str], None] | None
+    ) -> Verdict:
         """As `Scorer.score`. The process is dead when the deadline has passed."""
         partial: Verdict | None = None
         self._send(order)
@@ -211,6 +239,9 @@ class _Child:
                     raise DeadlineExceeded("The analysis took longer than it may.") from None
                 return partial
             match heard:
+                case channel.Stage():
+                    if on_stage:
+                        on_stage(heard.name)
                 case channel.Partial():
                     partial = heard.verdict
                 case channel.Done():
@@ -218,7 +249,13 @@ class _Child:
                 case channel.Failed():
                     raise channel.restore(heard)
                 case _Ended():
-                    raise AnalysisFailed(f"The analysis process {heard.reason}.")
+                    if self._cancelled:
+                        raise Cancelled
+                    raise ProcessDied(f"The analysis process {heard.reason}.")
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self.kill()
 
     def kill(self) -> None:
         """End the process at once, whatever it is doing, and wait until it is gone."""
@@ -254,9 +291,13 @@ class _Child:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """This process's environment, with its import path and the numerical libraries' threads."""
-    environment = dict(os.environ)
+    """This process's environment without its secrets, with its import path and the numerical
+    libraries' threads."""
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    # A thread that waits for another gives up the processor: spinning for what shares it makes an
+    # analysis on a busy machine take two to three times as long.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if threads:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment[name] = str(threads)

@@ -1,4 +1,4 @@
-"""What the web process and a scoring process say to each other: JSON messages over a socket.
+"""What a worker and a scoring process say to each other: JSON messages over a socket.
 
 The scoring process has handled a stranger's file, so what it says is parsed and checked here
 like any outside input; nothing is unpickled.
@@ -55,6 +55,13 @@ class Loaded(_Message):
     names: tuple[str, ...]
 
 
+class Stage(_Message):
+    """From the scoring process: what of the analysis begins now, by the names of timings_ms."""
+
+    kind: Literal["stage"] = "stage"
+    name: str
+
+
 class Partial(_Message):
     """From the scoring process: what to answer should time run out before the rest is measured."""
 
@@ -83,10 +90,10 @@ class Order(RootModel[Start | Score]):
     root: Start | Score = Field(discriminator="kind")
 
 
-class Report(RootModel[Loaded | Partial | Done | Failed]):
+class Report(RootModel[Loaded | Stage | Partial | Done | Failed]):
     """What the scoring process may say."""
 
-    root: Loaded | Partial | Done | Failed = Field(discriminator="kind")
+    root: Loaded | Stage | Partial | Done | Failed = Field(discriminator="kind")
 
 
 def send(connection: Connection, message: _Message) -> None:
@@ -94,11 +101,11 @@ def send(connection: Connection, message: _Message) -> None:
 
 
 def receive_order(connection: Connection) -> Start | Score:
-    """Wait for the next order. Raises EOFError when the web process is gone."""
+    """Wait for the next order. Raises EOFError when the worker is gone."""
     return Order.model_validate_json(connection.recv_bytes(MAX_BYTES)).root
 
 
-def receive_report(connection: Connection) -> Loaded | Partial | Done | Failed:
+def receive_report(connection: Connection) -> Loaded | Stage | Partial | Done | Failed:
     """Wait for the next report.
 
     Raises EOFError or OSError when the scoring process is gone, ValueError when what it says is

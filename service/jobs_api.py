@@ -1,0 +1,152 @@
+"""Jobs after they were accepted: asked for, followed, deleted. Only their owner can."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from flask import Blueprint, Response, current_app, g, request
+from flask.blueprints import BlueprintSetupState
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+
+from service import deliveries, places, responses
+from service.jobs.intake import Jobs
+from service.jobs.records import Job, JobState
+from service.problems import JobExpired, JobMissing, from_library, from_request
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("jobs", __name__)
+
+RECONNECT_MS = 2000
+"""How long a browser is told to wait before it asks again for events that broke off."""
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@blueprint.record_once
+def _make_places(state: BlueprintSetupState) -> None:
+    settings: Settings = state.app.extensions["settings"]
+    state.app.extensions["streams"] = places.for_streams(settings.web_threads)
+
+
+@blueprint.get("/jobs/<job_id>")
+def show(job_id: str) -> Response:
+    """The job as it is; from the second time on only what is new, by ETag."""
+    settings: Settings = current_app.extensions["settings"]
+    job = _kept(job_id)
+    body = responses.dump(responses.job_body(job, ttl_seconds=settings.verdict_ttl_seconds))
+    answer = Response(body, mimetype="application/json")
+    answer.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32])
+    if not job.ended:
+        answer.headers["Retry-After"] = "1"
+    answer.make_conditional(request)
+    if job.ended and answer.status_code == HTTPStatus.OK and request.method == "GET":
+        delivered = deliveries.recorder()
+        answer.call_on_close(lambda: delivered(job))
+    return answer
+
+
+@blueprint.get("/jobs/<job_id>/events")
+def events(job_id: str) -> Response:
+    """Every change until the job has ended, as server-sent events."""
+    job = _kept(job_id)
+    taken: list[places.Places] = []
+
+    def give_back() -> None:
+        while taken:
+            taken.pop().give_back()
+
+    for name in ("streams", "places"):
+        try:
+            current_app.extensions[name].take()
+        except BaseException:
+            give_back()
+            raise
+        taken.append(current_app.extensions[name])
+    answer = Response(_events(job), mimetype="text/event-stream")
+    answer.headers["X-Accel-Buffering"] = "no"
+    answer.call_on_close(give_back)
+    return answer
+
+
+@blueprint.delete("/jobs/<job_id>")
+def delete(job_id: str) -> Response:
+    """Cancel the job if it is open, and delete all that is kept of it. May be repeated."""
+    jobs: Jobs = current_app.extensions["jobs"]
+    if _own(job_id).state != "expired":
+        jobs.erase(job_id)
+        deliveries.note_deleted(job_id)
+    return Response(status=204)
+
+
+def _own(job_id: str) -> Job:
+    """The sender's job of that id. Raises JobMissing."""
+    jobs: Jobs = current_app.extensions["jobs"]
+    job = jobs.store.get(job_id) if _ID.fullmatch(job_id) else None
+    if job is None or job.owner != g.owner:
+        raise JobMissing("You have no job of that id.")
+    return job
+
+
+def _kept(job_id: str) -> Job:
+    """The same, unless it was deleted. Raises JobMissing, JobExpired."""
+    job = _own(job_id)
+    if job.state == "expired":
+        raise _expired()
+    return job
+
+
+def _expired() -> JobExpired:
+    return JobExpired("The job was deleted, or its result has had its time.")
+
+
+def _events(job: Job) -> Iterator[str]:
+    """What the stream says. Everything that belongs to the request is taken along before it has
+    been answered."""
+    jobs: Jobs = current_app.extensions["jobs"]
+    settings: Settings = current_app.extensions["settings"]
+    request_id: str = g.request_id
+    delivered = deliveries.recorder()
+
+    def end(state: JobState, number: int) -> Iterator[str]:
+        now = jobs.store.get(job.id)
+        if now is not None and now.verdict is not None:
+            body = responses.verdict_body(now, ttl_seconds=settings.verdict_ttl_seconds)
+            yield _event(number, "result", body)
+        elif now is not None and now.error is not None:
+            yield _event(number, "error", from_library(now.error).body(now.request_id))
+        elif now is not None and now.state == "cancelled":
+            yield _event(number, "cancelled", _progress(now))
+        else:
+            yield _event(number, "error", from_request(_expired()).body(request_id))
+            return
+        delivered(now)
+
+    def stream() -> Iterator[str]:
+        yield f"retry: {RECONNECT_MS}\n\n"
+        try:
+            for number, state in enumerate(jobs.watcher.follow(job.id), 1):
+                if state is None:
+                    yield ": keep-alive\n\n"
+                elif state.ended:
+                    yield from end(state, number)
+                else:
+                    yield _event(number, "progress", _progress(state))
+        except SQLAlchemyError as error:  # the browser asks again
+            log.error("events broke off", extra={"kind": type(error).__name__})
+
+    return stream()
+
+
+def _progress(state: JobState) -> responses.ProgressEvent:
+    return responses.ProgressEvent(
+        state=state.state, stage=state.stage, progress=round(state.progress, 3)
+    )
+
+
+def _event(number: int, kind: str, data: BaseModel) -> str:
+    return f"id: {number}\nevent: {kind}\ndata: {responses.dump(data)}\n\n"

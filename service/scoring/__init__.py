@@ -1,0 +1,1 @@
+"""Scoring processes with the networks loaded, and who supervises them."""

@@ -1,0 +1,1 @@
+"""What the service does when things go wrong, tried on the service as a user starts it."""
