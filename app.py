@@ -14,7 +14,7 @@ from service import (
     jobs_api,
     keys,
     logs,
-    metrics,
+    metrics_page,
     openapi,
     problems,
     uploads,
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None, *, engine: str = ENGINE) -> Fla
     access.register(app)
     keys.register(app, keys.Doorkeeper(settings, jobs.engine))
     headers.register(app)
-    metrics.register(app, jobs.store)
+    metrics_page.register(app, jobs.store)
     problems.register(app)
     for blueprint in (api.blueprint, jobs_api.blueprint, health.blueprint, openapi.blueprint):
         app.register_blueprint(blueprint)

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: GET /metrics, counted over all processes of this machine.
+"""Figures for Prometheus, counted over all processes of this machine.
 
 Where the folder PROMETHEUS_MULTIPROC_DIR is set before this module is imported, as
 gunicorn_config.py does, every process writes its figures into files there and the one that is
@@ -10,25 +10,11 @@ and codes. Nothing that a client sends becomes one.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
-from flask import Flask, Response, g, request
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
-
-from service import access
-from service.jobs.records import OPEN, WorkerInfo
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -118,66 +104,13 @@ def observe_job(
         _stage_seconds.labels(_word(stage)).observe(took)
 
 
-class Queue(Protocol):
-    """Where jobs and workers are counted: `service.jobs.store.JobStore`."""
-
-    def counts(self) -> dict[str, int]: ...
-
-    def workers(self) -> list[WorkerInfo]: ...
-
-
-class QueueCollector(Collector):
-    """How many jobs are open and how many workers alive, read when it is asked: the database
-    knows it of all machines. Of a database that does not answer nothing is told but that."""
-
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        up = GaugeMetricFamily("syncnet_database_up", "Whether the database answers.")
-        try:
-            counts, workers = self._queue.counts(), self._queue.workers()
-        except SQLAlchemyError:
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
-        jobs = GaugeMetricFamily("syncnet_jobs_open", "Jobs that wait or run.", labels=["state"])
-        for state in OPEN:
-            jobs.add_metric([state], counts.get(state, 0))
-        yield jobs
-        alive = GaugeMetricFamily("syncnet_workers_alive", "Workers heard of lately.")
-        alive.add_metric([], sum(worker.alive for worker in workers))
-        yield alive
-
-
-def page(queue: Queue) -> bytes:
-    """Everything, in Prometheus' text format."""
-    if os.environ.get(FOLDER_VARIABLE):
-        shown = CollectorRegistry()
-        MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
-        of_processes = generate_latest(shown)
-    else:
-        of_processes = generate_latest(_own)
-    of_queue = CollectorRegistry()
-    of_queue.register(QueueCollector(queue))
-    return of_processes + generate_latest(of_queue)
-
-
-def register(app: Flask, queue: Queue) -> None:
-    """Count every request, and answer GET /metrics. After `access.register`."""
-
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(page(queue), content_type=CONTENT_TYPE_LATEST)
-
-    @app.after_request
-    def count(response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else OTHER
-        seconds = access.elapsed_ms() / 1000 if "arrived" in g else 0.0
-        observe_request(route, request.method, response.status_code, seconds)
-        return response
+def counted() -> bytes:
+    """What has been counted, in Prometheus' text format."""
+    if not os.environ.get(FOLDER_VARIABLE):
+        return generate_latest(_own)
+    shown = CollectorRegistry()
+    MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
+    return generate_latest(shown)
 
 
 def _word(value: str | None) -> str:

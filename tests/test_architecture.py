@@ -1,6 +1,8 @@
 """Imports run one way, and the pure modules stay pure."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,12 @@ PURE = [
             "timeline",
             "speech",
             "doubts",
+            "limits",
         )
     ),
+    "service/jobs/records.py",
+    "service/schemas.py",
+    "service/responses.py",
 ]
 IMPURE = {"os", "time", "logging", "random", "subprocess", "socket", "httpx", "av", "torch"}
 
@@ -81,6 +87,18 @@ def test_imports_run_from_upper_layers_to_lower_ones(path: Path) -> None:
                 assert name not in early, f"cli/{path.name} must import {name} lazily"
         elif there in LAYERS and here in LAYERS:
             assert LAYERS[there] <= LAYERS[here], f"{path.name} imports {name} from above"
+
+
+def test_jobs_and_scoring_know_nothing_of_http() -> None:
+    """A worker on another machine runs them without Flask, and nothing they use brings it in."""
+    script = (
+        "import sys, service.jobs.worker, service.scoring.process\n"
+        "print(*sorted({'flask', 'werkzeug', 'gunicorn'} & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == []
 
 
 @pytest.mark.parametrize("name", PURE)

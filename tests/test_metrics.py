@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import ROOT
 from sqlalchemy.exc import OperationalError
 
-from service import access, metrics
+from service import access, metrics, metrics_page
 from service.jobs.records import WorkerInfo
 
 
@@ -57,7 +57,7 @@ def app(store: Store, monkeypatch: pytest.MonkeyPatch) -> Flask:
     monkeypatch.delenv(metrics.FOLDER_VARIABLE, raising=False)
     made = Flask("test", static_folder=None)
     access.register(made)
-    metrics.register(made, store)
+    metrics_page.register(made, store)
     made.add_url_rule("/jobs/<job_id>", "job", lambda job_id: "a job")
     return made
 
@@ -128,7 +128,7 @@ def test_no_label_is_of_the_senders_making(state: str, risk: str, code: str, met
     metrics.observe_job(state, risk, 0.1, code=code, stages={state: 0.1})
     metrics.observe_request("/score", method, 200, 0.1)
     word = metrics._WORD
-    told = figures(metrics.page(Store()).decode())
+    told = figures(metrics_page.page(Store()).decode())
     for _, labels in told:
         for name, value in labels:
             assert value == "" or word.fullmatch(value) or name in {"le", "route", "status"}
@@ -145,9 +145,9 @@ for _ in range(int(sys.argv[1])):
 
 SHOW = """
 import sys
-from service import metrics
+from service import metrics_page
 from test_metrics import Store
-sys.stdout.write(metrics.page(Store()).decode())
+sys.stdout.write(metrics_page.page(Store()).decode())
 """
 
 
