@@ -23,7 +23,7 @@ def opened() -> Iterator["sa.Engine"]:
     from service.jobs import tables
 
     settings = chosen_settings(calibrated=False)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_data_dir()
     try:
         engine = tables.open_engine(settings.database)
         try:

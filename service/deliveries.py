@@ -1,4 +1,4 @@
-"""What happens once an answer has been sent: it is noted who got what, and what is not kept goes.
+"""What happens once an answer has been sent: it is noted who got what.
 
 Writing to the database is left until then, so that nobody's answer waits for it.
 """
@@ -11,7 +11,6 @@ from service import audit
 from service.jobs.intake import Jobs
 from service.jobs.records import AdmissionError, Job
 from service.problems import RequestError, code_of
-from service.settings import Settings
 
 
 def note_submitted(job: Job) -> None:
@@ -30,13 +29,12 @@ def note_deleted(job_id: str) -> None:
 
 def recorder() -> Callable[[Job], None]:
     """What to call when a job's end has been told to its owner, after the request as well."""
-    settings: Settings = current_app.extensions["settings"]
     jobs: Jobs = current_app.extensions["jobs"]
     owner, request_id = g.owner, g.request_id
 
     def delivered(job: Job) -> None:
         outcome = job.verdict.decision if job.verdict else job.error.code if job.error else None
-        if outcome:
+        if jobs.store.delivered(job.id) and outcome:  # the first time
             audit.record(
                 jobs.engine,
                 "job.delivered",
@@ -46,8 +44,6 @@ def recorder() -> Callable[[Job], None]:
                 outcome=outcome,
                 risk=job.verdict.risk_level if job.verdict else None,
             )
-        if settings.retention_seconds == 0:
-            jobs.erase(job.id)
 
     return delivered
 

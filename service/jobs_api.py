@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http import HTTPStatus
 
 from flask import Blueprint, Response, current_app, g, request
@@ -54,22 +55,12 @@ def show(job_id: str) -> Response:
 def events(job_id: str) -> Response:
     """Every change until the job has ended, as server-sent events."""
     job = _kept(job_id)
-    taken: list[places.Places] = []
-
-    def give_back() -> None:
-        while taken:
-            taken.pop().give_back()
-
-    for name in ("streams", "places"):
-        try:
-            current_app.extensions[name].take()
-        except BaseException:
-            give_back()
-            raise
-        taken.append(current_app.extensions[name])
-    answer = Response(_events(job), mimetype="text/event-stream")
+    with ExitStack() as stack:
+        for name in ("streams", "places"):
+            stack.enter_context(current_app.extensions[name].taken())
+        answer = Response(_events(job), mimetype="text/event-stream")
+        answer.call_on_close(stack.pop_all().close)
     answer.headers["X-Accel-Buffering"] = "no"
-    answer.call_on_close(give_back)
     return answer
 
 
@@ -78,7 +69,8 @@ def delete(job_id: str) -> Response:
     """Cancel the job if it is open, and delete all that is kept of it. May be repeated."""
     jobs: Jobs = current_app.extensions["jobs"]
     if _own(job_id).state != "expired":
-        jobs.erase(job_id)
+        if jobs.cancel(job_id) is None:
+            jobs.erase(job_id)
         deliveries.note_deleted(job_id)
     return Response(status=204)
 
@@ -96,12 +88,8 @@ def _kept(job_id: str) -> Job:
     """The same, unless it was deleted. Raises JobMissing, JobExpired."""
     job = _own(job_id)
     if job.state == "expired":
-        raise _expired()
+        raise JobExpired()
     return job
-
-
-def _expired() -> JobExpired:
-    return JobExpired("The job was deleted, or its result has had its time.")
 
 
 def _events(job: Job) -> Iterator[str]:
@@ -122,7 +110,7 @@ def _events(job: Job) -> Iterator[str]:
         elif now is not None and now.state == "cancelled":
             yield _event(number, "cancelled", _progress(now))
         else:
-            yield _event(number, "error", from_request(_expired()).body(request_id))
+            yield _event(number, "error", from_request(JobExpired()).body(request_id))
             return
         delivered(now)
 
@@ -148,5 +136,5 @@ def _progress(state: JobState) -> responses.ProgressEvent:
     )
 
 
-def _event(number: int, kind: str, data: BaseModel) -> str:
+def _event(number: int, kind: responses.EventKind, data: BaseModel) -> str:
     return f"id: {number}\nevent: {kind}\ndata: {responses.dump(data)}\n\n"

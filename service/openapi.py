@@ -3,151 +3,32 @@
 Written here over pydantic's schemas instead of with flask-openapi3, which validates a request
 before its view runs: it would read a whole upload before the queue has been asked for a place, take
 `session_id=12` of a form for a number, and answer in its own format. Its models would have to be
-given all that stands here by hand.
+given all that stands in `service.operations` by hand.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import groupby
 from typing import Any
 
 from flask import Blueprint, Response, current_app
 from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+from pydantic_core import core_schema
 
 import service
-from service import keys, problems, responses, schemas
+from service import keys, problems, responses
+from service.operations import FORM, JSON, OPERATIONS, Answer, Operation, Schema
 from service.problems import Problem, ProblemBody, RequestError
 from service.settings import Settings
 
 blueprint = Blueprint("openapi", __name__)
 
-_REF = "#/components/schemas/{model}"
+References = dict[type[BaseModel], Schema]
+"""A reference to each model's schema."""
 
-Schema = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an operation answers when all is well. content: a schema or a model by media type;
-    headers: their meanings by name."""
-
-    description: str
-    content: dict[str, type[BaseModel] | Schema] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one route. refusals: what it may be refused with."""
-
-    summary: str
-    answers: dict[int, Answer]
-    refusals: tuple[type[RequestError] | Problem, ...] = ()
-    query: type[BaseModel] | None = None
-    headers: type[BaseModel] | None = None
-    body: dict[str, type[BaseModel]] = field(default_factory=dict)
-
-
-_ANYTHING: Schema = {"type": "object"}
-_JOB_HEADERS = {"Location": "Where to ask for the job.", "Retry-After": "Seconds to wait before."}
-_REPLAYED = {"Idempotency-Replayed": "`true` where the job was there already."}
-_OF_A_JOB = (problems.JobMissing, problems.JobExpired, problems.DatabaseAway)
-
-_SCORE = Operation(
-    summary="Score a recording",
-    query=schemas.ScoreQuery,
-    headers=schemas.ScoreHeaders,
-    body={"multipart/form-data": schemas.UploadForm, "application/json": schemas.PathFields},
-    answers={
-        200: Answer("The verdict.", {"application/json": responses.VerdictBody}, _REPLAYED),
-        202: Answer(
-            "The job is under way: that was asked for, or the service is about to restart.",
-            {"application/json": responses.Accepted},
-            {
-                **_JOB_HEADERS,
-                **_REPLAYED,
-                "Preference-Applied": "`respond-async` where the header Prefer asked for it.",
-            },
-        ),
-    },
-    refusals=(
-        problems.Malformed,
-        problems.ConsentMissing,
-        problems.PathRefused,
-        problems.FileMissing,
-        problems.UploadTooSlow,
-        problems.JobCancelled,
-        problems.JobExpired,
-        problems.TooLarge,
-        problems.WebhooksOff,
-        problems.WebhookRefused,
-        problems.Busy,
-        problems.DatabaseAway,
-        problems.StorageAway,
-        problems.StorageFull,
-        *problems.of_the_queue(),
-        *problems.of_the_analysis(),
-    ),
-)
-
-_HEALTH = Answer("What is there, and what is loaded.", {"application/json": _ANYTHING})
-
-OPERATIONS: dict[tuple[str, str], Operation] = {
-    ("post", "/score"): _SCORE,
-    ("post", "/api/avsync/score"): _SCORE,
-    ("get", "/jobs/{job_id}"): Operation(
-        summary="Ask for a job",
-        answers={
-            200: Answer(
-                "How far it is, and what came of it.",
-                {"application/json": responses.JobBody},
-                {"ETag": "Of this answer.", "Retry-After": "Seconds to wait, while it is open."},
-            ),
-            304: Answer("Nothing has changed since the answer that If-None-Match names."),
-        },
-        refusals=_OF_A_JOB,
-    ),
-    ("delete", "/jobs/{job_id}"): Operation(
-        summary="Cancel and delete a job",
-        answers={204: Answer("It is gone: now, or since an earlier time.")},
-        refusals=(problems.JobMissing, problems.DatabaseAway),
-    ),
-    ("get", "/jobs/{job_id}/events"): Operation(
-        summary="Follow a job",
-        answers={
-            200: Answer(
-                "Server-sent events: any number of `progress`, whose data is a ProgressEvent, then "
-                "one `result` (VerdictBody), `error` (ProblemBody) or `cancelled` (ProgressEvent).",
-                {"text/event-stream": {"type": "string"}},
-            ),
-        },
-        refusals=(*_OF_A_JOB, problems.Busy),
-    ),
-    ("get", "/health"): Operation("What is there", {200: _HEALTH}),
-    ("get", "/api/avsync/health"): Operation("The same for the browser front end", {200: _HEALTH}),
-    ("get", "/health/live"): Operation(
-        "Whether the process answers", {200: Answer("It does.", {"application/json": _ANYTHING})}
-    ),
-    ("get", "/health/ready"): Operation(
-        "Whether a recording sent now would be scored",
-        {
-            200: Answer("It would.", {"application/json": _ANYTHING}),
-            503: Answer("It would not, for these reasons.", {"application/json": _ANYTHING}),
-        },
-    ),
-    ("get", "/metrics"): Operation(
-        "Figures for Prometheus",
-        {200: Answer("In its text format.", {"text/plain": {"type": "string"}})},
-    ),
-    ("get", "/openapi.json"): Operation(
-        "This document", {200: Answer("OpenAPI 3.1.", {"application/json": _ANYTHING})}
-    ),
-}
-
-_PATH_PARAMETER = {
+_PATH_PARAMETER: Schema = {
     "name": "job_id",
     "in": "path",
     "required": True,
@@ -158,7 +39,7 @@ _PATH_PARAMETER = {
 @blueprint.get("/openapi.json")
 def openapi() -> Response:
     settings: Settings = current_app.extensions["settings"]
-    return Response(_text(settings.anonymous_allowed), mimetype="application/json")
+    return Response(_text(settings.anonymous_allowed), mimetype=JSON)
 
 
 @cache
@@ -168,11 +49,11 @@ def _text(anonymous: bool) -> str:
 
 def document(*, anonymous: bool) -> dict[str, Any]:
     """The OpenAPI document. anonymous: whether requests without a key are answered."""
-    references, schemas_ = _schemas()
+    references, schemas = _schemas()
     paths: dict[str, dict[str, Any]] = {}
     for (method, path), operation in OPERATIONS.items():
-        described = _operation(operation, references, known_to=_security(path, anonymous))
-        described["operationId"] = f"{method}_{path.strip('/')}".translate(_PLAIN)
+        security = _security(path, anonymous)
+        described = _operation(operation, references, security)
         if "{job_id}" in path:
             described["parameters"].insert(0, _PATH_PARAMETER)
         paths.setdefault(path, {})[method] = described
@@ -186,7 +67,7 @@ def document(*, anonymous: bool) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": schemas_,
+            "schemas": schemas,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -195,38 +76,57 @@ def document(*, anonymous: bool) -> dict[str, Any]:
     }
 
 
-_PLAIN = str.maketrans({"/": "_", ".": "_", "{": None, "}": None})
+class _WithoutNull(GenerateJsonSchema):
+    """Of what is sent as text, in a form, a query or a header: what is not said is left out."""
 
-References = dict[type[BaseModel], Schema]
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:
+        described = super().default_schema(schema)
+        if described.get("default", ...) is None:
+            del described["default"]
+        return described
 
 
-def _schemas() -> tuple[References, dict[str, Any]]:
-    """A reference to every model that is named here, and what they refer to."""
-    asked: set[type[BaseModel]] = set()
+def _schemas() -> tuple[References, dict[str, Schema]]:
+    """A reference to every model that the operations name, and what they refer to."""
+    asked: dict[type[BaseModel], type[GenerateJsonSchema]] = {}
     answered: set[type[BaseModel]] = {ProblemBody, responses.ProgressEvent}
     for operation in OPERATIONS.values():
-        asked |= set(operation.body.values())
+        for kind, model in operation.body.items():
+            asked[model] = _WithoutNull if kind == FORM else GenerateJsonSchema
         for answer in operation.answers.values():
             answered |= {model for model in answer.content.values() if isinstance(model, type)}
-    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        *((model, "validation") for model in sorted(asked, key=lambda m: m.__name__)),
-        *((model, "serialization") for model in sorted(answered, key=lambda m: m.__name__)),
-    ]
-    references, definitions = models_json_schema(modes, ref_template=_REF)
-    by_model = {
-        model: ref
-        for (model, _mode), ref in references.items()
-        if isinstance(model, type) and issubclass(model, BaseModel)
-    }
-    return by_model, definitions["$defs"]
+    references: References = {}
+    schemas: dict[str, Schema] = {}
+
+    def add(
+        models: Iterable[type[BaseModel]],
+        mode: JsonSchemaMode,
+        generator: type[GenerateJsonSchema] = GenerateJsonSchema,
+    ) -> None:
+        made, definitions = models_json_schema(
+            [(model, mode) for model in models],
+            ref_template="#/components/schemas/{model}",
+            schema_generator=generator,
+        )
+        references.update({model: made[model, mode] for model in models})
+        schemas.update(definitions["$defs"])
+
+    for model, generator in asked.items():
+        add([model], "validation", generator)
+    add(sorted(answered, key=lambda model: model.__name__), "serialization")
+    return references, schemas
 
 
 def _operation(
-    operation: Operation, references: References, *, known_to: list[dict[str, list[str]]]
+    operation: Operation, references: References, security: list[dict[str, list[str]]]
 ) -> dict[str, Any]:
     described: dict[str, Any] = {
+        "operationId": operation.name,
         "summary": operation.summary,
-        "security": known_to,
+        "security": security,
         "parameters": [
             *_parameters(operation.query, "query"),
             *_parameters(operation.headers, "header"),
@@ -239,25 +139,21 @@ def _operation(
         content = {kind: {"schema": references[model]} for kind, model in operation.body.items()}
         described["requestBody"] = {"required": True, "content": content}
     refusals = [_problem(refusal) for refusal in operation.refusals]
-    if known_to:
+    if security:
         refusals.append(_problem(keys.Unauthorized))
     described["responses"] |= _refusals([*refusals, problems.INTERNAL], references)
     return described
 
 
-def _parameters(model: type[BaseModel] | None, where: str) -> list[dict[str, Any]]:
-    """The fields of a model as parameters; left out instead of null."""
+def _parameters(model: type[BaseModel] | None, where: str) -> list[Schema]:
+    """The fields of a model as parameters."""
     if model is None:
         return []
-    properties: dict[str, Schema] = model.model_json_schema()["properties"]
+    properties: dict[str, Schema] = model.model_json_schema(schema_generator=_WithoutNull)[
+        "properties"
+    ]
     return [
-        {
-            "name": name,
-            "in": where,
-            "description": schema.get("description", ""),
-            "schema": next((s for s in schema.get("anyOf", []) if s != {"type": "null"}), None)
-            or {"type": schema["type"]},
-        }
+        {"name": name, "in": where, "description": schema.pop("description"), "schema": schema}
         for name, schema in properties.items()
     ]
 
@@ -270,15 +166,16 @@ def _answer(answer: Answer, references: References) -> dict[str, Any]:
             for kind, what in answer.content.items()
         }
     if answer.headers:
-        described["headers"] = _headers(answer.headers)
+        described["headers"] = {
+            name: {"description": meaning, "schema": {"type": "string"}}
+            for name, meaning in answer.headers.items()
+        }
+    if answer.next:
+        described["links"] = {
+            name: {"operationId": name, "parameters": {"job_id": "$response.body#/job_id"}}
+            for name in answer.next
+        }
     return described
-
-
-def _headers(meanings: dict[str, str]) -> dict[str, Any]:
-    return {
-        name: {"description": meaning, "schema": {"type": "string"}}
-        for name, meaning in meanings.items()
-    }
 
 
 def _problem(refusal: type[RequestError] | Problem) -> Problem:

@@ -28,9 +28,6 @@ MEDIA_TYPE = "application/problem+json"
 
 RETRY_AFTER_S = 5
 
-MAX_FIELDS_BYTES = 64 * 1024
-"""What a request may hold beside the recording, in bytes."""
-
 
 class RequestError(Exception):
     """Something about the request, not the recording. The message says what.
@@ -100,6 +97,11 @@ class JobExpired(RequestError):
     title = "The result is no longer kept"
     advice = "Send the recording again, with another Idempotency-Key where one was sent."
 
+    def __init__(
+        self, detail: str = "The job was deleted, or its result has had its time."
+    ) -> None:
+        super().__init__(detail)
+
 
 class TooLarge(RequestError):
     status = 413
@@ -154,7 +156,7 @@ class StorageFull(RequestError):
     retry_after_s = 30
 
 
-# The first class that an error is an instance of decides.
+# The first class that an error is an instance of decides; those of _ROOTS take in what has no row.
 _LIBRARY: tuple[tuple[type[errors.SyncNetError], int, str], ...] = (
     (errors.NotAVideo, 415, "The file is no video"),
     (errors.Undecodable, 422, "The recording cannot be decoded"),
@@ -178,13 +180,15 @@ _LIBRARY: tuple[tuple[type[errors.SyncNetError], int, str], ...] = (
     (errors.ModelError, 503, "A model cannot be used"),
     (errors.CalibrationUnusable, 503, "The calibration cannot be used"),
     (errors.CalibrationMismatch, 503, "The calibration belongs to other models"),
-    (errors.TooFewRecordings, 503, "There are too few recordings to calibrate with"),
     (errors.CalibrationError, 503, "The calibration failed"),
     (ScorerBusy, 503, "The service is busy"),
     (errors.DeadlineExceeded, 408, "The analysis took too long"),
     (errors.AnalysisFailed, 500, "The analysis broke"),
     (errors.SyncNetError, 500, "The analysis failed"),
 )
+
+_ROOTS = (errors.RecordingError, errors.CalibrationError, errors.SyncNetError)
+"""Raised by nobody themselves."""
 
 # Likewise of the queue: status, code, title and advice.
 _ADMISSION = {
@@ -292,7 +296,11 @@ def from_request(error: RequestError) -> Problem:
 
 def of_the_analysis() -> list[Problem]:
     """One of every kind that an analysis may end in, without what it would say."""
-    return [Problem(status, kind.code, title, "", kind.advice) for kind, status, title in _LIBRARY]
+    return [
+        Problem(status, kind.code, title, "", kind.advice)
+        for kind, status, title in _LIBRARY
+        if kind not in _ROOTS
+    ]
 
 
 def of_the_queue() -> list[Problem]:

@@ -89,8 +89,12 @@ class JobBody(BaseModel):
     links: Links
 
 
+EventKind = Literal["progress", "result", "error", "cancelled"]
+"""Any number of `progress`, then one of the others, whatever came of the job."""
+
+
 class ProgressEvent(BaseModel):
-    """The data of an event `progress`."""
+    """The data of an event `progress`, or `cancelled`."""
 
     state: str
     stage: str | None

@@ -23,6 +23,9 @@ from werkzeug.datastructures import Headers, MultiDict
 
 from service.problems import Malformed
 
+MAX_FIELDS_BYTES = 64 * 1024
+"""What a request may hold beside the recording, in bytes."""
+
 MAX_METADATA_BYTES = 8 * 1024
 
 IDENTIFIER_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"

@@ -7,6 +7,7 @@ defaults here. `.env.example` and docs/settings.md are printed from this table:
     python -m service.settings docs > docs/settings.md
 """
 
+import contextlib
 import ipaddress
 import json
 import re
@@ -156,7 +157,7 @@ class Settings(BaseSettings):
     retention_seconds: int = Field(
         default=24 * 3600,
         ge=0,
-        description="How long a result can be fetched; 0 deletes it as soon as it is delivered. "
+        description="How long a result can be fetched; 0 deletes it within a minute of its delivery. "
         "Recordings are deleted as soon as they are scored, whatever this says.",
     )
     audit_retention_days: int = Field(
@@ -316,6 +317,21 @@ class Settings(BaseSettings):
     def max_video_bytes(self) -> int:
         return int(self.max_video_size_mb * 1024 * 1024)
 
+    def make_data_dir(self) -> None:
+        """Make the folder of everything that is kept, for its owner only. Raises OSError."""
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(PermissionError):  # somebody else's folder, lent to this service
+            self.data_dir.chmod(0o700)
+
+    def secrets(self) -> dict[str, str]:
+        """Those that are set, in clear, by name. The address of a storage may hold one as well."""
+        clear = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name in Settings.model_fields
+            if isinstance(value := getattr(self, name), SecretStr) or name == "storage_url"
+        }
+        return {name: value for name, value in clear.items() if value is not None}
+
     @property
     def database(self) -> str:
         """The address of the jobs' database as SQLAlchemy writes it."""
@@ -374,12 +390,7 @@ def load(**given: Any) -> Settings:
 
 def as_json(settings: Settings) -> str:
     """In one line, with its secrets in clear: for the standard input of a process of ours."""
-    secrets = {
-        name: value.get_secret_value()
-        for name in Settings.model_fields
-        if isinstance(value := getattr(settings, name), SecretStr)
-    }
-    return json.dumps(settings.model_dump(mode="json") | secrets)
+    return json.dumps(settings.model_dump(mode="json") | settings.secrets())
 
 
 def from_json(text: str) -> Settings:

@@ -14,6 +14,8 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -25,13 +27,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from service import metrics, pacing
-from service.problems import (
-    MAX_FIELDS_BYTES,
-    Malformed,
-    StorageFull,
-    TooLarge,
-    room_is_short,
-)
+from service.problems import Malformed, StorageFull, TooLarge, room_is_short
+from service.schemas import MAX_FIELDS_BYTES
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -160,15 +157,12 @@ def receive_form() -> None:
     check_length()
     pacing.pace(request.environ, _store().bytes_per_second)
     try:
-        _ = request.form
+        with _minding_room():
+            _ = request.form
     except RequestEntityTooLarge:
         raise _too_much() from None
     except ValueError as error:
         raise Malformed("The form is cut off, or is no form.") from error
-    except OSError as error:
-        if room_is_short(error):
-            raise StorageFull("There is no room left to receive the recording.") from error
-        raise
 
 
 def receive_body(max_bytes: int) -> bytes:
@@ -189,13 +183,20 @@ def received(field: str) -> Received:
     upload = files[0].stream
     if not isinstance(upload, Upload):
         raise TypeError("the form parser did not use this application's uploads")
-    try:
+    with _minding_room():
         upload.close()
+    return Received(upload.path, upload.sha256())
+
+
+@contextmanager
+def _minding_room() -> Iterator[None]:
+    """Raises StorageFull where what is written has no room."""
+    try:
+        yield
     except OSError as error:
         if room_is_short(error):
             raise StorageFull("There is no room left to receive the recording.") from error
         raise
-    return Received(upload.path, upload.sha256())
 
 
 def _too_much() -> TooLarge:

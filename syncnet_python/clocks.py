@@ -120,7 +120,7 @@ class FrameClock:
     def _store(self, frame: VideoFrame) -> None:
         picture, look = pack(frame)
         self._kept_bytes += len(picture)
-        if self._kept_bytes > self._limits.kept_bytes:
+        if self._kept_bytes > self._limits.pictures:
             raise TooLargeFrame(
                 f"so many frames of {frame.width}x{frame.height} pixels are more than this "
                 "service takes"

@@ -4,7 +4,6 @@ Playlists, concat scripts, session descriptions and pictures, which name other f
 or are no recordings, are refused unread.
 """
 
-from pathlib import Path
 from typing import BinaryIO
 
 import av
@@ -31,12 +30,6 @@ SOUND_CODECS = frozenset({
 })
 # fmt: on
 """FFmpeg's names of the decoders that may run; of its several hundred others none does."""
-
-
-def demuxer_of(path: Path) -> str:
-    """FFmpeg's name for a file's container. Raises NotAVideo."""
-    with path.open("rb") as file:
-        return recognised(file.read(HEAD_BYTES))
 
 
 def recognised(head: bytes) -> str:

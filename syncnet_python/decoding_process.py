@@ -11,7 +11,6 @@ import json
 import mmap
 import os
 import socket
-import sys
 import threading
 from dataclasses import asdict
 from typing import Any, NoReturn
@@ -23,15 +22,16 @@ import av.subtitles.stream  # noqa: F401
 from syncnet_python import media, sandbox
 from syncnet_python.errors import DecoderOverran, SyncNetError
 from syncnet_python.frames import Look
-from syncnet_python.limits import Limits
+from syncnet_python.limits import PIXELS_4K, Limits
+from syncnet_python.results import SAMPLES_PER_FRAME
 
 READY = b"ready\n"
 MAX_ORDER = 4096  # bytes
 
-MEMORY = 1 << 30
-"""Bytes of address space; of these about 340 MB are libraries and the heaps of threads, of which
-little is ever used. A frame of 3840x2160 pixels takes 12 MB, and codecs keep up to 16 and one a
-thread."""
+MEMORY = 350 << 20
+"""Bytes that decoding may take, beside some 45 MB that the process has then, where frames have up
+to 3840x2160 pixels. One takes 12 to 33 MB, and codecs keep several and one a thread: recordings of
+cameras need 170 MB, those of 10 bits or with 4:2:2 colours 320 MB."""
 
 
 def main(descriptor: int) -> None:
@@ -49,15 +49,20 @@ def main(descriptor: int) -> None:
     file, target = descriptors
     os.dup2(1, 2)  # nowhere: from here on, what is printed may quote the file
     sandbox.enter(
-        memory=MEMORY,
+        memory=memory(limits),
         cpu_s=round(limits.decode_s + 1) * media.THREADS,
-        file_bytes=limits.kept_bytes + mmap.PAGESIZE + limits.steps * 4096,
+        file_bytes=limits.pictures + 2 * SAMPLES_PER_FRAME * limits.steps + mmap.PAGESIZE,
     )
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     answer = decode(file, target, limits, needs_audio=order["needs_audio"])
     connection.sendall(json.dumps(answer).encode())
     connection.shutdown(socket.SHUT_WR)
     os._exit(0)
+
+
+def memory(limits: Limits) -> int:
+    """Bytes that decoding may take: more where larger frames are accepted."""
+    return round(MEMORY * max(1.0, limits.frame_pixels / PIXELS_4K))
 
 
 def decode(file: int, target: int, limits: Limits, *, needs_audio: bool) -> dict[str, Any]:
@@ -109,7 +114,3 @@ def _end_with(connection: socket.socket) -> NoReturn:
     with contextlib.suppress(OSError):
         connection.recv(1)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

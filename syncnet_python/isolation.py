@@ -4,8 +4,10 @@ A crash, a bomb or a hang of that process is a named error about the recording.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
+import logging
 import mmap
 import os
 import signal
@@ -41,15 +43,18 @@ PROGRAM = (
 )
 """What a decoding process runs; its argument is the number of a descriptor."""
 
-# One heap for all threads' frames, kept between frames instead of given back and asked for anew.
+# One heap for all threads' frames, kept between frames instead of given back and asked for anew; a
+# second one would reserve address space, which counts, for what little is in it.
 _FRUGAL = {
     "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
 
 _MAX_ANSWER = 8 * 1024 * 1024
+
+log = logging.getLogger(__name__)
 
 
 class Decoder:
@@ -57,11 +62,14 @@ class Decoder:
 
     One spare process is always started and waiting; every process decodes one file. Safe to use
     from any thread. Processes end with this one, however that ends.
-    program: Python source that a decoding process runs.
+    root: a folder that others write to; a file below it is decoded only if it is there still when
+    it is opened, whatever links have been made on the way meanwhile. program: Python source that a
+    decoding process runs.
     """
 
-    def __init__(self, program: str = PROGRAM) -> None:
+    def __init__(self, program: str = PROGRAM, *, root: Path | None = None) -> None:
         self._program = program
+        self._root = root.resolve() if root else None
         self._lock = threading.Lock()
         self._spares: deque[_Child] = deque()
         self._closed = False
@@ -73,11 +81,12 @@ class Decoder:
     ) -> Recording:
         """Decode a file; see `media.read`.
 
-        Raises what that raises, DecoderCrashed, DecoderOverran, and DecodeTimedOut when the file
-        takes longer than `limits.decode_s`; AnalysisFailed where no process can be started.
+        Raises what that raises, NotAVideo for what is no regular file, DecoderCrashed,
+        DecoderOverran, and DecodeTimedOut when the file takes longer than `limits.decode_s`;
+        AnalysisFailed where no process can be started.
         """
         limits = limits or Limits()
-        with _opened(path) as file, _Memory() as memory:
+        with _opened(path, self._root, limits.file_bytes) as file, _Memory() as memory:
             order = json.dumps({"limits": asdict(limits), "needs_audio": needs_audio})
             deadline = time.monotonic() + limits.decode_s
             try:
@@ -107,7 +116,10 @@ class Decoder:
     def _start_spare(self) -> None:
         with self._lock:
             if not self._closed and not self._spares:
-                self._spares.append(_Child(self._program))
+                try:
+                    self._spares.append(_Child(self._program))
+                except OSError as error:  # the next file tries again
+                    log.error("no spare decoding process: %s", type(error).__name__)
 
     def _ordered(self, order: bytes, file: int, target: int, deadline: float) -> "_Child":
         """A process that has its order: the spare, or a new one where that has died meanwhile.
@@ -117,7 +129,10 @@ class Decoder:
                 if self._closed:
                     raise AnalysisFailed("the decoder is closed")
                 spare = self._spares.pop() if self._spares else None
-            child = spare or _Child(self._program)
+            try:
+                child = spare or _Child(self._program)
+            except OSError as error:
+                raise AnalysisFailed("no decoding process can be started") from error
             try:
                 child.take(order, file, target, deadline)
                 return child
@@ -137,7 +152,8 @@ class _Child:
         self._connection, theirs = socket.socketpair()
         # Where the loader of an unusual Python finds its libraries is all that it may know.
         environment = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
-        with theirs:
+        with theirs, contextlib.ExitStack() as unstarted:
+            unstarted.callback(self._connection.close)
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own program
                 [sys.executable, "-I", "-c", program, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
@@ -147,6 +163,7 @@ class _Child:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
+            unstarted.pop_all()
 
     def __enter__(self) -> "_Child":
         return self
@@ -226,12 +243,34 @@ class _Memory:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of a regular file; pipes and devices, which never end, are refused."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+def _opened(path: Path, root: Path | None, most_bytes: int | None) -> Iterator[int]:
+    """A descriptor of a regular file; pipes and devices, which never end, are refused, and links,
+    which lead elsewhere. What is checked is what was opened: a name may stand for another file at
+    any moment. Raises NotAVideo, DecoderOverran, OSError."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotAVideo("the file is not a regular file")
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _not_regular() from error
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _not_regular()
+        if root and path.is_relative_to(root) and not _place(descriptor).is_relative_to(root):
+            raise NotAVideo("the file is no longer where it was")
+        if most_bytes is not None and found.st_size > most_bytes:
+            raise DecoderOverran(f"the file has more than {most_bytes:,} bytes")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _place(descriptor: int) -> Path:
+    """Where an open file lies, without links."""
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
+
+
+def _not_regular() -> NotAVideo:
+    return NotAVideo("the file is not a regular file")

@@ -7,6 +7,7 @@ here follows presentation timestamps. PyAV's errors are translated here and nowh
 `isolation.Decoder`, in a process that can do nothing else; both run `decode`.
 """
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,25 +17,26 @@ from typing import BinaryIO, Protocol
 import av.error
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.codec import CodecContext
 from av.container import InputContainer
 from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from syncnet_python import containers
 from syncnet_python.clocks import FrameClock, Keep, SoundClock, check_size
-from syncnet_python.containers import demuxer_of
 from syncnet_python.errors import DecoderOverran, NoAudio, NoVideo, TooManyStreams, Undecodable
 from syncnet_python.frames import Frames, Kept, Look
 from syncnet_python.limits import Limits
 from syncnet_python.results import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, VideoInfo
 
-__all__ = ["Decoded", "Frames", "Limits", "Read", "Recording", "decode", "demuxer_of", "read"]
+__all__ = ["Decoded", "Frames", "Limits", "Read", "Recording", "decode", "read"]
 
 _EPSILON_S = 1e-6
 
-# Each thread holds a frame more, so their number is not left to the machine.
-THREADS = min(4, os.cpu_count() or 1)
+# Each thread holds a frame more, of up to 33 MB, so their number is not left to the machine.
+THREADS = min(3, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +169,22 @@ def _decoded(
         except MemoryError:
             raise
         except av.error.FFmpegError:
+            _check_room(packet.stream.codec_context)
             continue
         for frame in frames:
             if isinstance(frame, VideoFrame | AudioFrame):
                 yield frame
+
+
+def _check_room(codec: CodecContext) -> None:
+    """A frame that there was no memory for is a damaged one to some codecs, and would be missing
+    unnoticed. Raises MemoryError where there is no room for two more."""
+    if isinstance(codec, VideoCodecContext) and codec.format is not None:
+        bits = codec.width * codec.height * codec.format.padded_bits_per_pixel
+        try:
+            mmap.mmap(-1, 2 * bits // 8 + mmap.PAGESIZE).close()
+        except OSError as error:
+            raise MemoryError from error
 
 
 def _joined(picture: FrameClock, sound: SoundClock, codec: str) -> Decoded:

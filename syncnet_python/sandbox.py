@@ -8,13 +8,18 @@ x86-64 or ARM64; elsewhere, the limits alone keep it from opening anything.
 """
 
 import ctypes
+import mmap
 import os
 import platform
 import resource
 import struct
+from pathlib import Path
 
 _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 15, 22, 38
 _SECCOMP_MODE_FILTER = 2
+
+_STACK = 1 << 20
+_STACK_ATTRIBUTES = 64  # bytes, or a few less
 
 # Classic BPF over struct seccomp_data: number at 0, architecture at 4, arguments from 16.
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
@@ -62,13 +67,15 @@ _CALLS: dict[str, tuple[int, dict[str, int]]] = {
 def enter(*, memory: int, cpu_s: int, file_bytes: int) -> None:
     """Bind this process, for good; all its threads, as long as this one is the only one yet.
 
-    memory: bytes of address space; cpu_s: processor seconds from now on; file_bytes: largest
-    size of any file that is written.
+    memory: bytes of address space that it may take beyond what it has, which it then uses almost
+    all, so that they bound what is resident; cpu_s: processor seconds from now on; file_bytes:
+    largest size of any file that is written.
     """
+    space = _address_space() + memory
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s += int(used.ru_utime + used.ru_stime) + 1
     for what, limit, hard in (
-        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_AS, space, space),
         (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),  # SIGXCPU, which says what it is for, then SIGKILL
         (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
         (resource.RLIMIT_CORE, 0, 0),
@@ -77,9 +84,25 @@ def enter(*, memory: int, cpu_s: int, file_bytes: int) -> None:
         _lower(what, limit, hard)
     if platform.system() == "Linux":
         libc = ctypes.CDLL(None, use_errno=True)
+        _shrink_stacks(libc)
         _prctl(libc, _PR_SET_DUMPABLE, 0)
         _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
         _filter_calls(libc)
+
+
+def _address_space() -> int:
+    """Bytes; most of them are libraries of which little is ever read."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+
+
+def _shrink_stacks(libc: ctypes.CDLL) -> None:
+    """Of the threads to come: eight megabytes each, as usual, would count and never be used. C
+    libraries other than GNU's give less by themselves."""
+    if hasattr(libc, "pthread_setattr_default_np"):
+        attributes = ctypes.create_string_buffer(_STACK_ATTRIBUTES)
+        libc.pthread_attr_init(attributes)
+        libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(_STACK))
+        libc.pthread_setattr_default_np(attributes)
 
 
 def _lower(what: int, limit: int, hard: int) -> None:

@@ -1,6 +1,7 @@
 """What is taken on and what is not: limits, idempotency keys, webhooks, and who has to wait."""
 
 import errno
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -144,6 +145,31 @@ def test_who_waits_in_vain_is_told_so_and_the_job_is_given_up(tmp_path: Path) ->
         problem_of(answer, 503, "busy")
         assert int(answer.headers["Retry-After"]) > 0
         assert apps.open_jobs(app) == apps.media_of(app) == []
+
+
+class Slow(io.BytesIO):
+    """A body that takes a while to come."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        time.sleep(0.1)
+        return super().read(size)
+
+
+def test_waiting_begins_when_the_recording_is_there(tmp_path: Path) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="video"; filename="x"\r\n\r\n'
+        + bytes(400_000)
+        + b"\r\n--b--\r\n"
+    )
+    with apps.application(tmp_path, processing_timeout_seconds=0.4) as app, apps.scoring(app):
+        answer = app.test_client().post(
+            "/score",
+            content_type="multipart/form-data; boundary=b",
+            input_stream=Slow(body),
+            content_length=len(body),
+        )
+        assert answer.status_code == 200, answer.text
+        assert answer.get_json()["request_time_ms"] > 400
 
 
 def test_with_a_key_the_job_is_kept_for_the_next_time(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from evaluation.clip_writer import Format, write_clip
 from evaluation.samples import BROWSER, ClipSpec, clip_frames, clip_sound, talking_clip
-from syncnet_python import errors, isolation, media
+from syncnet_python import decoding_process, errors, isolation, media
 from syncnet_python.isolation import Decoder
 from syncnet_python.media import Limits, Recording
 
@@ -174,6 +174,36 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path, decoder:
         decoder.read(tmp_path / "none")
 
 
+def test_a_link_is_refused(tmp_path: Path, decoder: Decoder, clip: Path) -> None:
+    (tmp_path / "link").symlink_to(clip)
+    with pytest.raises(errors.NotAVideo):
+        decoder.read(tmp_path / "link")
+
+
+def test_a_folder_that_became_a_link_is_not_followed_out_of_the_root(
+    tmp_path: Path, clip: Path
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "inside", outside):
+        folder.mkdir(parents=True)
+        (folder / "clip").write_bytes(clip.read_bytes())
+    (tmp_path / "name of the root").symlink_to(root)
+    with Decoder(root=tmp_path / "name of the root") as decoder:
+        assert len(decoder.read(root / "inside" / "clip").frames) > 0
+        (root / "inside").rename(root / "elsewhere")
+        (root / "inside").symlink_to(outside)
+        with pytest.raises(errors.NotAVideo, match="where it was"):
+            decoder.read(root / "inside" / "clip")
+        assert len(decoder.read(outside / "clip").frames) > 0  # not below the root: its own matter
+
+
+def test_a_file_that_has_grown_is_refused(clip: Path, decoder: Decoder) -> None:
+    size = clip.stat().st_size
+    assert len(decoder.read(clip, Limits(file_bytes=size)).frames) > 0
+    with pytest.raises(errors.DecoderOverran, match="bytes"):
+        decoder.read(clip, Limits(file_bytes=size - 1))
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, decoder: Decoder) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(errors.NotAVideo):
@@ -266,6 +296,102 @@ def test_whatever_a_decoding_process_does_is_an_error_of_the_recording(
             decoder.read(clip, limits)
         with pytest.raises(error):  # and the one that replaced it
             decoder.read(clip, limits)
+
+
+# What the kernel says of the process's own memory, opened while that can be done.
+WEIGHED = (
+    "status = open('/proc/self/status')",
+    "said = real(*args, **kwargs)\nstatus.seek(0)\n"
+    "peak = next(int(line.split()[1]) for line in status if line.startswith('VmHWM'))\n"
+    "result = len(said['steps']) if said['kind'] == 'done' else said['error']\n"
+    "return {'kind': 'refused', 'error': 'Undecodable', 'message': f'{result} {peak >> 10}'}",
+)
+
+
+def weighed(path: Path, before: str = "", limits: Limits | None = None) -> tuple[str, int]:
+    """The number of frames at 25 a second, or the error; the most memory that was in use, MiB."""
+    source = program(f"{WEIGHED[0]}\n{before}", WEIGHED[1])
+    with Decoder(source) as decoder, pytest.raises(errors.RecordingError) as caught:
+        decoder.read(path, limits, needs_audio=False)
+    if isinstance(caught.value, errors.DecoderCrashed):
+        return "DecoderCrashed", 0
+    result, peak = str(caught.value).split()
+    return result, int(peak)
+
+
+def moving(
+    path: Path, codec: str, form: str, size: tuple[int, int], frames: int, **given: str
+) -> Path:
+    """Stripes that wander, in Matroska, as most codecs can be put there."""
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream(codec, rate=25, options=given)
+        stream.width, stream.height = size
+        stream.pix_fmt = form
+        stripes = np.arange(size[0] * size[1], dtype=np.uint32).reshape(size[::-1]) // 64
+        grey = np.repeat((stripes % 256).astype(np.uint8)[..., None], 3, axis=2)
+        for number in range(frames):
+            image = np.ascontiguousarray(np.roll(grey, 8 * number, axis=1))
+            frame = av.VideoFrame.from_ndarray(image, "bgr24").reformat(format=form)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+CAMERAS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "h264": ("libx264", "yuv420p", {"preset": "veryfast", "x264-params": "ref=5:bframes=3"}),
+    "h264 10 bits": ("libx264", "yuv420p10le", {"preset": "ultrafast"}),
+    "hevc 10 bits": (
+        "libx265",
+        "yuv420p10le",
+        {"preset": "ultrafast", "x265-params": "log-level=none:ref=4:bframes=4"},
+    ),
+    "vp8": ("libvpx", "yuv420p", {"deadline": "realtime", "cpu-used": "8"}),
+    "vp9": ("libvpx-vp9", "yuv420p", {"deadline": "realtime", "cpu-used": "8"}),
+}
+
+MOST_MIB = 400
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_what_cameras_record_in_4k_fits(tmp_path: Path, camera: str) -> None:
+    codec, form, options = CAMERAS[camera]
+    path = moving(tmp_path / "clip", codec, form, (3840, 2160), 20, **options)
+    # As on a machine with more processors, where decoding takes the most memory.
+    result, peak = weighed(path, "from syncnet_python import media\nmedia.THREADS = 3")
+    assert result == "20"
+    assert peak < MOST_MIB
+
+
+@pytest.mark.slow
+def test_whatever_takes_memory_ends_before_it_has_much(clip: Path) -> None:
+    hoard = (
+        "from syncnet_python import media\n"
+        "def hoard(*_, **__):\n"
+        "    kept = []\n"
+        "    while True: kept.append(bytearray(os.urandom(1 << 16) * 16))\n"
+        "media.decode = hoard"
+    )
+    result, peak = weighed(clip, hoard)
+    assert result == "DecoderOverran"
+    assert MOST_MIB / 2 < peak < MOST_MIB
+
+
+@pytest.mark.slow
+def test_frames_that_there_was_no_memory_for_are_not_merely_missing(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "x264-params": "ref=16"}
+    path = moving(tmp_path / "clip", "libx264", "yuv444p", (1920, 1080), 40, **options)
+    for megabytes in (83, 95, 106):
+        result, _ = weighed(path, f"decoding_process.MEMORY = {megabytes} << 20")
+        assert result == "DecoderOverran"
+    assert weighed(path)[0] == "40"
+
+
+def test_larger_frames_get_more_memory_where_they_are_accepted() -> None:
+    default = decoding_process.memory(Limits())
+    assert decoding_process.memory(Limits(frame_pixels=640 * 480)) == default
+    assert decoding_process.memory(Limits(frame_pixels=2 * 3840 * 2160)) == 2 * default
 
 
 def test_a_process_that_uses_up_its_processor_time_is_told_apart(clip: Path) -> None:
@@ -361,6 +487,22 @@ def test_endless_talk_is_broken_off(clip: Path) -> None:
 def test_a_process_that_cannot_start_is_our_fault(clip: Path) -> None:
     with Decoder("raise SystemExit(1)") as decoder, pytest.raises(errors.AnalysisFailed):
         decoder.read(clip)
+
+
+def test_a_spare_that_cannot_be_started_costs_no_recording(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError("no process more")
+
+    with Decoder() as decoder:
+        with monkeypatch.context() as patch:
+            patch.setattr(isolation.subprocess, "Popen", refuse)
+            assert len(decoder.read(clip).frames) > 0
+            assert "BlockingIOError" in caplog.text
+            with pytest.raises(errors.AnalysisFailed):
+                decoder.read(clip)
+        assert len(decoder.read(clip).frames) > 0
 
 
 def test_every_file_has_a_process_of_its_own_and_a_dead_spare_is_replaced(

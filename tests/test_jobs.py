@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import service_doubles as doubles
 
+from service.jobs import tables
 from service.jobs.intake import Jobs, open_jobs
 from service.jobs.records import Job, NewJob
 from service.jobs.runner import MAX_ATTEMPTS
@@ -138,6 +139,8 @@ def test_who_waits_is_answered_by_the_deadline(desk: Desk, tmp_path: Path) -> No
     desk.ended(desk.submit("answer"))  # everything is up
     job = desk.ended(desk.submit(f"hold {tmp_path / 'held'}", must_end_by=time.time() + 1))
     assert type(job.error) is errors.DeadlineExceeded
+    # Nobody has waited for this one for long: it was kept over an end of the service.
+    assert desk.ended(desk.submit("answer", must_end_by=time.time() - 99)).state == "succeeded"
     assert (
         desk.ended(desk.submit("partial", must_end_by=time.time() + 4)).verdict == doubles.PARTIAL
     )
@@ -185,6 +188,53 @@ def test_what_was_accepted_before_the_end_is_done_after_the_next_start(
     second.jobs.worker.ensure()
     assert [second.ended(job).state for job in jobs] == ["succeeded"] * 3
     assert second.media() == []
+
+
+@pytest.mark.slow
+def test_what_the_queue_forgot_is_not_open_for_ever(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk(local_worker=False)
+    desk.jobs.queue.enqueue = lambda *_: None  # type: ignore[method-assign]
+    job = desk.submit("answer")
+    with desk.jobs.engine.begin() as connection:
+        connection.execute(tables.jobs.update().values(created_at=0.0))
+    second = make_desk()
+    assert second.jobs.worker is not None
+    second.jobs.worker.ensure()
+    assert type(second.ended(job).error) is errors.AnalysisFailed
+    assert second.media() == []
+
+
+@pytest.mark.slow
+def test_a_job_in_the_hands_of_nobody_known_is_begun_again(
+    make_desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    """Its worker died, and so did who took over from it, in the middle of that."""
+    first = make_desk()
+    marker, go = tmp_path / "held", tmp_path / "go"
+    os.mkfifo(go)
+    job = first.submit(f"until {marker} {go}")
+    wait_until(marker.exists)
+    worker = first.jobs.worker
+    assert worker is not None
+    pid = worker.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    closing = threading.Thread(target=worker.close)
+    closing.start()  # no other is started
+    os.kill(pid, signal.SIGKILL)
+    closing.join()
+    with first.jobs.engine.begin() as connection:
+        connection.execute(tables.workers.delete())
+    (first.settings.data_dir / "worker.id").unlink()
+    marker.unlink()
+    second = make_desk()
+    assert second.jobs.worker is not None
+    second.jobs.worker.ensure()
+    wait_until(marker.exists)
+    go.write_text("go")
+    assert second.ended(job).state == "succeeded"
 
 
 @pytest.mark.slow

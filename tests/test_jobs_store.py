@@ -1,16 +1,20 @@
 """Jobs in the database: admission, states, one result, and what is left of them. Both databases."""
 
 import dataclasses
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import service_doubles as doubles
 import sqlalchemy as sa
 from faults.postgres import Postgres
 
+from service.jobs import store as store_module
 from service.jobs import tables
 from service.jobs.records import (
     AdmissionLimits,
@@ -25,6 +29,7 @@ from service.jobs.records import (
 from service.jobs.store import JobStore
 from service.jobs.workflow import Queue
 from service.settings import Settings
+from syncnet_python import errors
 from syncnet_python.errors import NoFace
 
 MANY = AdmissionLimits(queue=1000, queue_per_owner=1000, per_minute=0)
@@ -165,7 +170,7 @@ def test_a_job_runs_and_succeeds_once(store: JobStore) -> None:
         None,
     )
     assert store.begin(job.id, "worker") is None
-    assert store.counts() == {"succeeded": 1}
+    assert store.counts() == {}
 
 
 def test_an_error_keeps_its_name_and_its_words(store: JobStore) -> None:
@@ -197,6 +202,7 @@ def test_a_cancelled_job_has_no_result(store: JobStore, running: bool) -> None:
     cancelled = store.cancel(job.id)
     assert cancelled is not None
     assert cancelled.state == "cancelled"
+    assert cancelled.session_id is None
     assert store.cancelled_among([job.id]) == {job.id}
     assert store.cancel(job.id) is None
     assert store.begin(job.id, "worker") is None
@@ -215,9 +221,12 @@ def test_an_erased_job_leaves_its_place_only(store: JobStore) -> None:
     for name in ("session_id", "request_id", "media", "video_path", "webhook_url", "verdict"):
         assert getattr(left, name) is None
     assert store.erase("unknown") is None
+    assert store.erase(begun(store).id) is None  # open ones are cancelled first
 
 
-def test_results_expire_and_open_jobs_do_not(store: JobStore) -> None:
+def test_results_expire_and_open_jobs_do_not(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waiting, held, done = admit(store), begun(store), begun(store)
     store.finish(done.id, 1, doubles.VERDICT)
     assert store.expire(60) == 0
@@ -229,8 +238,42 @@ def test_results_expire_and_open_jobs_do_not(store: JobStore) -> None:
         held.id: "running",
         done.id: "expired",
     }
-    store.expire(-1, forget_after_s=-1)
+    monkeypatch.setattr(store_module, "FORGET_S", 0.0)
+    store.expire(-1)
     assert store.get(done.id) is None
+
+
+def test_what_was_delivered_may_expire_sooner(store: JobStore) -> None:
+    told, untold = begun(store), begun(store)
+    for job in (told, untold):
+        store.finish(job.id, 1, doubles.VERDICT)
+    assert store.delivered(told.id)
+    assert not store.delivered(told.id)  # only the first time counts
+    assert store.expire(60, delivered_before_s=60) == 0
+    assert store.expire(60, delivered_before_s=-1) == 1
+    assert store.states([told.id])[told.id].state == "expired"
+    assert store.states([untold.id])[untold.id].state == "succeeded"
+
+
+def test_a_job_that_was_lost_has_failed(store: JobStore) -> None:
+    job = admit(store)
+    assert store.open_since(60) == []
+    assert store.open_since(-1) == [job.id]
+    assert store.lost(job.id, errors.AnalysisFailed("lost"))
+    assert not store.lost(job.id, errors.AnalysisFailed("lost"))
+    now = store.get(job.id)
+    assert now is not None
+    assert (now.state, type(now.error)) == ("failed", errors.AnalysisFailed)
+
+
+def test_the_id_of_a_key_is_its_owners_and_this_installations(store: JobStore) -> None:
+    mine = store.id_for("anna", "1")
+    assert store.id_for("anna", "1") == mine
+    assert JobStore(store.engine).id_for("anna", "1") == mine
+    assert store.id_for("berta", "1") != mine
+    with store.engine.begin() as connection:
+        connection.execute(tables.installation.update().values(secret="another"))
+    assert store.id_for("anna", "1") != mine
 
 
 def test_recordings_are_known_until_they_are_deleted(store: JobStore) -> None:
@@ -256,6 +299,36 @@ def test_workers_are_alive_while_they_are_heard(store: JobStore) -> None:
     assert not any(worker.alive for worker in store.workers())
     store.leave("one")
     assert [worker.name for worker in store.workers()] == ["two"]
+
+
+@pytest.mark.slow
+def test_several_processes_may_make_the_same_tables(url: str) -> None:
+    script = (
+        "import sys; from service.jobs import tables; print(input());"
+        "tables.open_engine(sys.argv[1]).dispose()"
+    )
+    opening = [
+        subprocess.Popen([sys.executable, "-c", script, url], stdin=PIPE, stdout=PIPE, text=True)
+        for _ in range(6)
+    ]
+    for process in opening:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in opening:
+        process.communicate()
+    assert [process.returncode for process in opening] == [0] * 6
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    path = tmp_path / "jobs.sqlite"
+    engine = tables.open_engine(f"sqlite:///{path}")
+    JobStore(engine).beat("one", [])
+    modes = {file.name: file.stat().st_mode & 0o077 for file in tmp_path.iterdir()}
+    engine.dispose()
+    assert path.name in modes
+    assert set(modes.values()) == {0}
 
 
 def test_opening_a_database_again_changes_nothing(store: JobStore, url: str) -> None:

@@ -185,6 +185,20 @@ def test_frames_are_counted_as_they_come(limits: dict[str, Any], error: type[Exc
         Watched(*frames, **limits)
 
 
+@pytest.mark.parametrize(
+    "size", [(640, 480), (642, 480), (1281, 721), (1920, 1080), (2160, 3840), (4096, 512)]
+)
+def test_the_longest_recording_is_kept_whole_in_any_size(size: tuple[int, int]) -> None:
+    limits = media.Limits()
+    seen = Watched(picture(0, *size))
+    assert len(seen.pictures[0]) * limits.steps <= limits.pictures
+    assert limits.pictures < 410_000_000  # what a decoding process may write at most
+
+
+def test_frames_that_are_kept_as_they_are_have_a_limit_of_their_own() -> None:
+    assert media.Limits(kept_pixels=None).pictures == media.Limits().kept_bytes
+
+
 def test_frames_that_share_one_time_are_counted_too() -> None:
     frames = [picture(0, 64, 48)] * 200
     with pytest.raises(errors.TooManyFrames):

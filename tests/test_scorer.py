@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import service_doubles as doubles
 
+from service.scoring import channel
 from service.scoring.channel import describe, restore
-from service.scoring.scorer import SECRETS, Busy, Cancelled, ProcessDied, Scorer
+from service.scoring.scorer import Busy, Cancelled, ProcessDied, Scorer
+from service.settings import load
 from syncnet_python import errors
 from syncnet_python.results import Verdict
 
@@ -44,6 +46,13 @@ def kinds_of_error() -> list[type[errors.SyncNetError]]:
     for kind in found:
         found += [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
     return found
+
+
+def end(scorer: Scorer) -> None:
+    """Kill the scoring processes, none of which may be at work."""
+    for slot in scorer._slots:
+        if slot._child:
+            slot._child.kill()
 
 
 class Desk:
@@ -80,7 +89,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 
     yield make
     for scorer in scorers:
-        scorer.close()
+        end(scorer)
 
 
 @pytest.fixture
@@ -106,14 +115,13 @@ def test_a_heat_map_is_asked_for_and_arrives_whole(desk: Desk, tmp_path: Path) -
 
 
 def test_nothing_runs_before_the_first_request(desk: Desk) -> None:
-    assert desk.scorer.pids() == []
+    assert desk.scorer._slots[0]._child is None
     assert desk.scorer.loaded() == frozenset()
 
 
 def test_one_process_serves_all_requests_and_tells_what_it_loaded(desk: Desk) -> None:
     first = desk.pid()
     assert desk.pid() == first
-    assert desk.scorer.pids() == [first]
     assert first != os.getpid()
     assert desk.scorer.loaded() == {"syncnet_double"}
 
@@ -205,8 +213,7 @@ def test_a_crash_costs_one_request(desk: Desk, number: signal.Signals) -> None:
 def test_a_process_killed_while_idle_costs_no_request(desk: Desk) -> None:
     first = desk.pid()
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: desk.scorer.pids() == [])
-    assert desk.scorer.loaded() == frozenset()
+    wait_until(lambda: desk.scorer.loaded() == frozenset())
     assert desk.pid() != first
 
 
@@ -256,6 +263,49 @@ def test_stages_are_told_as_they_begin(desk: Desk) -> None:
     assert stages == ["decode"]
 
 
+def test_an_analysis_that_its_caller_breaks_off_answers_nobody_else(desk: Desk) -> None:
+    first = desk.pid()
+
+    def refuse(_: str) -> None:
+        raise ValueError("the database is away")
+
+    with pytest.raises(ValueError, match="away"):
+        desk.scorer.score(
+            desk.file("answer"),
+            "test",
+            partial=False,
+            deadline=time.monotonic() + LONG_S,
+            on_stage=refuse,
+        )
+    assert not is_running(first)
+    with pytest.raises(errors.NoFace, match=r"^the second$"):
+        desk.score("raise NoFace the second")
+
+
+@pytest.mark.parametrize("kind", ["stage", "partial", "done", "failed"])
+def test_an_answer_to_another_order_is_refused(desk: Desk, kind: str) -> None:
+    first = desk.pid()
+    report: channel.Stage | channel.Partial | channel.Done | channel.Failed = {
+        "stage": channel.Stage(name="decode"),
+        "partial": channel.Partial(verdict=doubles.VERDICT),
+        "done": channel.Done(verdict=doubles.VERDICT),
+        "failed": channel.describe(errors.NoFace("nobody")),
+    }[kind]
+    about = channel.About(number=1, report=report)  # what the pid was asked for with
+    with pytest.raises(ProcessDied, match="another order"):
+        desk.score(f"nonsense {about.model_dump_json()}")
+    assert not is_running(first)
+    assert desk.score("answer") == doubles.VERDICT
+
+
+def test_an_analysis_without_time_costs_no_process(desk: Desk) -> None:
+    first = desk.pid()
+    for seconds in (0.0, -1.0):
+        with pytest.raises(errors.DeadlineExceeded, match="before the analysis began"):
+            desk.score("answer", seconds=seconds)
+    assert desk.pid() == first
+
+
 def test_requests_wait_their_turn(desk: Desk) -> None:
     with ThreadPoolExecutor(max_workers=6) as pool:
         verdicts = list(pool.map(desk.score, ["pid"] * 6))
@@ -269,9 +319,9 @@ def test_processes_work_side_by_side(make_desk: Callable[..., Desk], tmp_path: P
         held = [pool.submit(desk.score, f"hold {marker}") for marker in markers]
         wait_until(lambda: all(marker.exists() for marker in markers))
         pids = {int(marker.read_text()) for marker in markers}
-        assert pids == set(desk.scorer.pids())
         assert len(pids) == 2
-        desk.scorer.close()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
         assert all(isinstance(future.exception(), errors.AnalysisFailed) for future in held)
     assert not any(is_running(pid) for pid in pids)
 
@@ -287,14 +337,6 @@ def test_a_polite_request_to_end_waits_for_the_answer(desk: Desk, tmp_path: Path
         assert answer.result() == doubles.VERDICT
 
 
-def test_nothing_is_scored_after_closing(desk: Desk) -> None:
-    pid = desk.pid()
-    desk.scorer.close()
-    assert not is_running(pid)
-    with pytest.raises(Busy, match="shutting down"):
-        desk.score("answer")
-
-
 def test_threads_are_set_before_the_numerical_libraries_load(
     make_desk: Callable[..., Desk],
 ) -> None:
@@ -303,12 +345,57 @@ def test_threads_are_set_before_the_numerical_libraries_load(
     assert b"OMP_NUM_THREADS=1" in environment
 
 
+SECRETS = [
+    "API_KEY",
+    "api_key",
+    "WEBHOOK_SECRET",
+    "DATABASE_URL",
+    "Storage_Url",
+    "AWS_SECRET_ACCESS_KEY",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "PGPASSWORD",
+    "SOMETHING_NEW",
+    "MY_PATH",
+]
+
+
 def test_secrets_of_the_environment_do_not_reach_the_scoring_process(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, "hidden")
     assert b"hidden" not in Path(f"/proc/{desk.pid()}/environ").read_bytes()
+
+
+def test_what_the_libraries_are_set_up_with_does(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["PATH", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_WAIT_POLICY"]
+    for name in names:
+        monkeypatch.setenv(name, f"the {name}")
+    environment = Path(f"/proc/{desk.pid()}/environ").read_bytes().split(b"\0")
+    assert {f"{name}=the {name}".encode() for name in names} <= set(environment)
+
+
+def test_a_scoring_process_reads_no_settings_but_those_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = {
+        "API_KEY": "0123456789abcdef",
+        "DATABASE_URL": "postgresql://u:p@h/n",
+        "WEBHOOK_SECRET": "whsec_" + "A" * 32,
+        "MAX_DURATION_SECONDS": "7",
+    }
+    from service.scoring import engine  # not before: it loads torch
+
+    (tmp_path / ".env").write_text("".join(f"{name}={text}\n" for name, text in secrets.items()))
+    monkeypatch.chdir(tmp_path)
+    for name, text in secrets.items():
+        monkeypatch.setenv(name.lower(), text)
+    assert load().api_key is not None  # they are there to be read
+    settings = engine._given({"scorer_threads": 3, "calibration_file": None})
+    assert (settings.api_key, settings.database_url, settings.webhook_secret) == (None,) * 3
+    assert (settings.max_duration_seconds, settings.scorer_threads) == (30, 3)
 
 
 PARENT = """
@@ -340,5 +427,5 @@ def test_no_thread_is_left_behind(make_desk: Callable[..., Desk]) -> None:
     before = set(threading.enumerate())
     desk = make_desk()
     desk.pid()
-    desk.scorer.close()
+    end(desk.scorer)
     wait_until(lambda: set(threading.enumerate()) <= before)

@@ -503,17 +503,13 @@ def test_who_waits_in_the_queue_for_too_long_is_told_so(tmp_path: Path) -> None:
         ThreadPoolExecutor() as pool,
     ):
         assert server.post(b"answer").status_code == 200  # the worker is there
-        wished = {"Prefer": "respond-async"}
-        held = [
-            server.post(f"hold {tmp_path / name}".encode(), headers=wished).headers["location"]
-            for name in ("one", "two")
-        ]
+        (local_worker,) = children(server.worker())
+        os.kill(local_worker, signal.SIGSTOP)  # so that nobody's turn comes
         waiting = [pool.submit(server.post, b"answer", headers=sent) for sent in ({}, key)]
         for answer in waiting:
             assert_problem(answer.result(), 503, "busy")
             assert int(answer.result().headers["retry-after"]) > 0
-        for location in held:
-            assert server.client.delete(location).status_code == 204
+        os.kill(local_worker, signal.SIGCONT)
         later = server.post(b"answer", headers=key)
         assert later.status_code == 200
         assert later.headers["idempotency-replayed"] == "true"

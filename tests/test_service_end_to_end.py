@@ -61,16 +61,28 @@ def assert_code(answer: httpx.Response, status: int, code: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
 
+def scoring(server: Server) -> list[int]:
+    """Process ids of what the local worker has started: the processes with the networks."""
+    return [pid for worker in children(server.worker()) for pid in children(worker)]
+
+
+def wait_ready(server: Server) -> None:
+    while server.client.get("/health/ready").status_code != 200:
+        time.sleep(0.05)
+
+
 def test_nothing_is_loaded_before_the_first_recording_and_all_of_it_after(
     tmp_path: Path, clip: Callable[[str], Path]
 ) -> None:
     with Server(tmp_path, MODEL_PROFILE="bundled", PROCESSING_TIMEOUT_SECONDS=120) as server:
+        wait_ready(server)
         before = server.client.get("/health").json()
         assert before["syncnet_available"] is True
         assert before["models_loaded"] is False
-        assert children(server.worker()) == []
+        assert scoring(server) == []
         assert server.post(clip("browser").read_bytes()).status_code == 200
-        after = server.client.get("/health").json()
+        while not (after := server.client.get("/health").json())["models_loaded"]:
+            time.sleep(0.1)  # workers tell every few seconds
         loaded = {name for name, row in after["detectors"].items() if row["loaded"]}
         bundled = profiles.BUNDLED
         assert loaded >= {bundled.face_detector, bundled.sync, bundled.classifier}
@@ -124,7 +136,7 @@ def test_the_same_recording_by_its_path_gets_the_same_score(
     server: Server, clip: Callable[[str], Path]
 ) -> None:
     content = clip("synced").read_bytes()
-    path = server.uploads.parent / "clip.mp4"
+    path = server.data.parent / "clip.mp4"
     path.write_bytes(content)
     by_path = server.client.post("/score", json={"video_path": path.name}).json()
     uploaded = server.post(content).json()
@@ -136,7 +148,7 @@ def test_the_most_suspicious_frame_is_drawn_on_demand(
     server: Server, clip: Callable[[str], Path]
 ) -> None:
     content = clip("browser").read_bytes()
-    (server.uploads.parent / "drawn.webm").write_bytes(content)
+    (server.data.parent / "drawn.webm").write_bytes(content)
     by_path = {"video_path": "drawn.webm", "heatmap": True}
     answers = (
         server.post(content, heatmap="true"),
@@ -204,27 +216,28 @@ def cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def test_the_scoring_process_killed_meanwhile_costs_one_request(
+def test_the_scoring_process_killed_meanwhile_costs_no_request(
     server: Server, clip: Callable[[str], Path]
 ) -> None:
     content = clip("browser").read_bytes()
     assert server.post(content).status_code == 200
-    (scoring,) = children(server.worker())
-    idle = cpu_ticks(scoring)
+    (killed,) = scoring(server)
+    idle = cpu_ticks(killed)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(server.post, content)
-        while cpu_ticks(scoring) < idle + 10:  # a tenth of a second into the analysis
+        while cpu_ticks(killed) < idle + 10:  # a tenth of a second into the analysis
             time.sleep(0.01)
-        os.kill(scoring, signal.SIGKILL)
-        assert_code(answer.result(), 500, "analysis_failed")
-    assert server.post(content).status_code == 200
-    assert children(server.worker()) != [scoring]
+        os.kill(killed, signal.SIGKILL)
+        assert answer.result().status_code == 200, answer.result().text
+    assert scoring(server) != [killed]
 
 
 def test_the_deadline_covers_everything(tmp_path: Path, clip: Callable[[str], Path]) -> None:
-    """Half a second is too little even to start."""
+    """Half a second is too little to load the networks, whether a worker took the job or not."""
     with Server(tmp_path, MODEL_PROFILE="bundled", PROCESSING_TIMEOUT_SECONDS=0.5) as server:
-        assert_code(server.post(clip("browser").read_bytes()), 408, "timeout")
+        for _ in range(3):
+            answer = server.post(clip("browser").read_bytes())
+            assert (answer.status_code, answer.json()["code"]) in ((408, "timeout"), (503, "busy"))
         assert server.stored() == []
 
 

@@ -1,5 +1,6 @@
 """Where recordings come in: kept, admitted and queued; and where they are given up."""
 
+import logging
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from service.jobs.watcher import Watcher
 from service.jobs.workflow import Queue
 from service.scoring.scorer import ENGINE
 from service.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,14 @@ class Jobs:
         self.store.check(owner, self.limits)
 
     def cancel(self, job_id: str) -> Job | None:
-        """End a job that is still open; None where it is not."""
+        """End a job that is still open, and delete its recording; None where it is not."""
         job = self.store.cancel(job_id)
         if job:
             self._discard(job.media)
         return job
 
     def erase(self, job_id: str) -> Job | None:
-        """Delete a job's recording and its result; what it was, None where there is none."""
+        """Delete what is kept of a job that has ended; what it was, None where there is none."""
         job = self.store.erase(job_id)
         if job:
             self._discard(job.media)
@@ -64,11 +67,15 @@ class Jobs:
         self.watcher.stop()
         if self.worker:
             self.worker.close()
+        self.queue.close()
         self.engine.dispose()
 
     def _discard(self, media: str | None) -> None:
         if media is not None:
-            self.storage.delete(media)
+            try:
+                self.storage.delete(media)
+            except Exception as error:  # an object store has its own; swept up later
+                log.error("a recording cannot be deleted: %s", type(error).__name__)
 
 
 def open_jobs(settings: Settings, engine: str = ENGINE) -> Jobs:
@@ -76,7 +83,7 @@ def open_jobs(settings: Settings, engine: str = ENGINE) -> Jobs:
 
     Raises OSError, SQLAlchemyError.
     """
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_data_dir()
     database = tables.open_engine(settings.database)
     store = JobStore(database)
     return Jobs(

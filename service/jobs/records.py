@@ -70,6 +70,7 @@ class Job(JobState):
     created_at: float = 0.0
     started_at: float | None = None
     finished_at: float | None = None
+    delivered_at: float | None = None
     verdict: Verdict | None = None
     error: SyncNetError | None = None
 

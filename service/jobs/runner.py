@@ -7,7 +7,6 @@ import contextlib
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,8 +39,8 @@ T = TypeVar("T")
 class JobRunner:
     """Runs jobs, one in each thread that calls it.
 
-    name: of this worker; timeout_s: for a job that nobody waits for; video_root: where recordings
-    lie that are scored by path.
+    name: of this worker; places: jobs that are scored at once, the others wait; timeout_s: for a
+    job that nobody waits for; video_root: where recordings lie that are scored by path.
     """
 
     def __init__(
@@ -51,6 +50,7 @@ class JobRunner:
         storage: Storage,
         scorer: Scorer,
         *,
+        places: int,
         timeout_s: float,
         video_root: Path | None,
     ) -> None:
@@ -58,6 +58,7 @@ class JobRunner:
         self._store = store
         self._storage = storage
         self._scorer = scorer
+        self._places = threading.BoundedSemaphore(places)
         self._timeout_s = timeout_s
         self._video_root = video_root
         self._running: set[str] = set()
@@ -68,30 +69,37 @@ class JobRunner:
 
         Returns early only when it has been ended by somebody else.
         """
-        while job := self._insist(lambda: self._store.begin(job_id, self._name)):
-            try:
-                outcome = self._outcome(job)
-            except Cancelled:
+        with self._places, self._noted(job_id):
+            while job := self._insist(lambda: self._store.begin(job_id, self._name)):
+                try:
+                    outcome = self._outcome(job)
+                except Cancelled:
+                    break
+                except ProcessDied as error:
+                    if job.attempt < MAX_ATTEMPTS:
+                        continue
+                    outcome = error
+                self._finish(job, outcome)
                 break
-            except ProcessDied as error:
-                if job.attempt < MAX_ATTEMPTS:
-                    continue
-                outcome = error
-            self._finish(job, outcome)
-            break
         self.clean(job_id)
         return self._insist(lambda: self._store.get(job_id))
 
     def clean(self, job_id: str) -> None:
-        """Delete the recording of a job that has ended."""
+        """Delete the recording of a job that has ended. What cannot be deleted now is left to the
+        next sweep."""
         job = self._insist(lambda: self._store.get(job_id))
-        if job and job.ended and (job.media or job.video_path):
-            if job.media:
+        if job is None or not job.ended or not (job.media or job.video_path):
+            return
+        if job.media:
+            try:
                 self._storage.delete(job.media)
-            self._insist(lambda: self._store.forget_media(job_id))
+            except Exception as error:  # an object store has errors of its own
+                log.error("a recording cannot be deleted: %s", type(error).__name__)
+                return
+        self._insist(lambda: self._store.forget_media(job_id))
 
     def running(self) -> set[str]:
-        """Ids of the jobs that are being scored now."""
+        """Ids of the jobs that are in hand now."""
         with self._lock:
             return set(self._running)
 
@@ -99,23 +107,23 @@ class JobRunner:
         """Raises Cancelled, ProcessDied."""
         if job.attempt > MAX_ATTEMPTS:
             return AnalysisFailed("The analysis died each time that it was begun.")
-        with self._noted(job.id):
-            try:
-                with self._recording(job) as path:
-                    return self._score(job, path)
-            except ProcessDied:
-                raise
-            except SyncNetError as error:
-                return error
-            except FileNotFoundError:
-                return AnalysisFailed("The recording is no longer there.")
-            except OSError as error:
-                where = "".join(traceback.format_tb(error.__traceback__))
-                log.error("job %s broke with %s:\n%s", job.id, type(error).__name__, where)
-                return AnalysisFailed(f"The recording could not be read ({type(error).__name__}).")
+        try:
+            with self._recording(job) as path:
+                return self._score(job, path)
+        except (Cancelled, ProcessDied):
+            raise
+        except SyncNetError as error:
+            return error
+        except FileNotFoundError:
+            return AnalysisFailed("The recording is no longer there.")
+        except Exception as error:  # also those that an object store has of its own
+            log.error("job %s broke", job.id, exc_info=True)
+            return AnalysisFailed(f"The recording could not be read ({type(error).__name__}).")
 
     def _score(self, job: Job, path: Path) -> Verdict:
-        left_s = self._timeout_s if job.must_end_by is None else job.must_end_by - time.time()
+        left_s = 0.0 if job.must_end_by is None else job.must_end_by - time.time()
+        if left_s <= 0:  # who waited for it is gone, or says when he returns: it has its own time
+            left_s = self._timeout_s
 
         def on_stage(name: str) -> None:
             with contextlib.suppress(SQLAlchemyError):  # the next stage tells

@@ -4,9 +4,12 @@ Safe to use from any thread and any process.
 """
 
 import dataclasses
+import hashlib
+import hmac
 import json
 import math
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -36,6 +39,9 @@ ALIVE_S = 15.0
 
 RATE_WINDOW_S = 60.0
 
+FORGET_S = 30 * 86400.0
+"""How long it is known of an erased job that it was there."""
+
 _jobs = tables.jobs.c
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _PLAIN = [field.name for field in dataclasses.fields(Job) if field.name in _jobs]
@@ -59,8 +65,8 @@ class JobStore:
 
         Limits are exact over all processes: they are counted where nothing else is admitted.
         """
-        now = time.time()
         with tables.writing(self.engine) as connection:
+            now = time.time()  # it may have waited for its turn
             if there := connection.execute(_select().where(_jobs.id == new.id)).first():
                 if there.body_sha256 != new.body_sha256 or there.owner != new.owner:
                     raise KeyReused("The idempotency key was used for another request.")
@@ -78,6 +84,14 @@ class JobStore:
             enqueue(connection, new)
             made = connection.execute(_select().where(_jobs.id == new.id)).one()
         return _job(made), True
+
+    def id_for(self, owner: str, key: str) -> str:
+        """The id of that owner's job with that idempotency key: always the same here, and not to
+        be guessed by who knows the key."""
+        with self.engine.connect() as connection:
+            secret = connection.scalar(sa.select(tables.installation.c.secret)) or ""
+        digest = hmac.digest(secret.encode(), f"{owner}\0{key}".encode(), hashlib.sha256)
+        return str(uuid.UUID(bytes=digest[:16], version=4))
 
     def check(self, owner: str, limits: AdmissionLimits) -> None:
         """Whether a job of that owner would be admitted now; counts nothing.
@@ -99,14 +113,15 @@ class JobStore:
         return {row.id: JobState(row.state, row.stage, row.progress) for row in rows}
 
     def counts(self) -> dict[str, int]:
-        """How many jobs are in each state that any is in."""
-        counted = sa.select(_jobs.state, sa.func.count()).group_by(_jobs.state)
+        """How many jobs are open, by state; states that none is in are left out."""
+        counted = sa.select(_jobs.state, sa.func.count()).where(_jobs.state.in_(OPEN))
+        counted = counted.group_by(_jobs.state)
         with self.engine.connect() as connection:
             return dict(connection.execute(counted).all())
 
     def begin(self, job_id: str, worker: str) -> Job | None:
         """Take up a job, for the first time or again; None where it has ended meanwhile."""
-        return self._change(
+        update = _update(
             job_id,
             OPEN,
             state="running",
@@ -115,7 +130,10 @@ class JobStore:
             attempt=_jobs.attempt + 1,
             worker=worker,
             started_at=sa.func.coalesce(_jobs.started_at, time.time()),
-        )
+        ).returning(tables.jobs)
+        with self.engine.begin() as connection:
+            row = connection.execute(update).first()
+        return _job(row) if row else None
 
     def progress(self, job_id: str, attempt: int, stage: str, progress: float) -> None:
         """Say how far that attempt is; of no effect when it is no longer the last one."""
@@ -137,7 +155,7 @@ class JobStore:
                 "verdict": _VERDICT.dump_json(outcome).decode(),
                 "risk": outcome.risk_level,
             }
-        written = self._change(
+        return self._change(
             job_id,
             ("running",),
             _jobs.attempt == attempt,
@@ -146,11 +164,31 @@ class JobStore:
             progress=1.0,
             finished_at=time.time(),
         )
-        return written is not None
 
     def cancel(self, job_id: str) -> Job | None:
-        """End a job without a result; None where it has ended or there is none."""
-        return self._change(job_id, OPEN, state="cancelled", stage=None, finished_at=time.time())
+        """End a job without a result; what it is then, or None where it has ended or there is
+        none. The caller deletes the media."""
+        cancelled = self._change(
+            job_id, OPEN, state="cancelled", session_id=None, stage=None, finished_at=time.time()
+        )
+        return self.get(job_id) if cancelled else None
+
+    def lost(self, job_id: str, error: SyncNetError) -> bool:
+        """End an open job that nothing will ever run."""
+        failed = describe(error)
+        return self._change(
+            job_id,
+            OPEN,
+            state="failed",
+            stage=None,
+            error_kind=failed.error,
+            error_message=failed.message,
+            finished_at=time.time(),
+        )
+
+    def delivered(self, job_id: str) -> bool:
+        """Its owner has been told the end of a job; whether for the first time."""
+        return self._change(job_id, ENDED, _jobs.delivered_at.is_(None), delivered_at=time.time())
 
     def wait_no_more(self, job_id: str) -> None:
         """Nobody waits for the answer any longer: it may be worked out in its own time."""
@@ -169,31 +207,36 @@ class JobStore:
         self._change(job_id, ENDED, media=None, video_path=None)
 
     def erase(self, job_id: str) -> Job | None:
-        """Leave nothing of a job but that it was there; what it was, or None without it.
-
-        One that is open is cancelled by it. The caller deletes the media.
-        """
+        """Leave nothing of a job that has ended but that it was there; what it was, or None where
+        it is open or there is none. The caller deletes the media."""
         with tables.writing(self.engine) as connection:
-            row = connection.execute(_select().where(_jobs.id == job_id)).first()
+            wanted = _select().where(_jobs.id == job_id, _jobs.state.in_(ENDED))
+            row = connection.execute(wanted).first()
             if row:
                 connection.execute(_erased(_jobs.id == job_id))
         return _job(row) if row else None
 
-    def expire(self, older_than_s: float, forget_after_s: float = 30 * 86400.0) -> int:
-        """Erase the jobs that ended longer ago, and forget altogether those erased long ago;
-        how many were erased."""
+    def expire(self, older_than_s: float, delivered_before_s: float | None = None) -> int:
+        """Erase the jobs that ended longer ago, or that were delivered so long ago, and forget
+        altogether those erased long ago; how many were erased."""
         now = time.time()
-        ended = _jobs.state.in_(("succeeded", "failed", "cancelled"))
+        over = _jobs.finished_at < now - older_than_s
+        if delivered_before_s is not None:
+            over |= _jobs.delivered_at < now - delivered_before_s
+        cleaned = _jobs.state.in_(("succeeded", "failed", "cancelled")) & _jobs.media.is_(None)
+        old = _jobs.created_at < now - older_than_s - FORGET_S
         with self.engine.begin() as connection:
-            erased = connection.execute(
-                _erased(ended, _jobs.media.is_(None), _jobs.finished_at < now - older_than_s)
-            )
-            connection.execute(
-                tables.jobs.delete().where(
-                    _jobs.state == "expired", _jobs.created_at < now - older_than_s - forget_after_s
-                )
-            )
+            erased = connection.execute(_erased(cleaned, over))
+            connection.execute(tables.jobs.delete().where(_jobs.state == "expired", old))
         return erased.rowcount
+
+    def open_since(self, seconds: float) -> list[str]:
+        """Ids of the jobs that arrived longer ago and have not ended."""
+        wanted = sa.select(_jobs.id).where(
+            _jobs.state.in_(OPEN), _jobs.created_at < time.time() - seconds
+        )
+        with self.engine.connect() as connection:
+            return list(connection.scalars(wanted))
 
     def uncleaned(self) -> list[Job]:
         """Jobs that have ended and whose recording may still be there."""
@@ -242,21 +285,22 @@ class JobStore:
         states: Collection[str],
         *conditions: sa.ColumnElement[bool],
         **values: Any,
-    ) -> Job | None:
-        """Update the job if it is in one of the states, and what it is then; None if it is not."""
-        update = (
-            tables.jobs.update()
-            .where(_jobs.id == job_id, _jobs.state.in_(states), *conditions)
-            .values(values)
-            .returning(tables.jobs)
-        )
+    ) -> bool:
+        """Update the job if it is in one of the states; whether it was."""
         with self.engine.begin() as connection:
-            row = connection.execute(update).first()
-        return _job(row) if row else None
+            update = _update(job_id, states, *conditions, **values)
+            return connection.execute(update).rowcount > 0
 
 
 def _select() -> sa.Select[Any]:
     return sa.select(tables.jobs)
+
+
+def _update(
+    job_id: str, states: Collection[str], *conditions: sa.ColumnElement[bool], **values: Any
+) -> sa.Update:
+    found = tables.jobs.update().where(_jobs.id == job_id, _jobs.state.in_(states), *conditions)
+    return found.values(values)
 
 
 def _erased(*conditions: sa.ColumnElement[bool]) -> sa.Update:

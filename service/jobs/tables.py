@@ -4,8 +4,13 @@ The tables of DBOS, which brings every accepted job to its end, lie in the same 
 job and its place in the queue are written in one transaction.
 """
 
+import fcntl
+import os
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +37,7 @@ jobs = sa.Table(
     sa.Column("created_at", sa.Float(53), nullable=False),
     sa.Column("started_at", sa.Float(53)),
     sa.Column("finished_at", sa.Float(53)),
+    sa.Column("delivered_at", sa.Float(53)),
     sa.Column("must_end_by", sa.Float(53)),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("stage", sa.String(32)),
@@ -44,7 +50,6 @@ jobs = sa.Table(
     sa.Column("error_kind", sa.String(64)),
     sa.Column("error_message", sa.Text),
     sa.Index("jobs_by_state", "state", "finished_at"),
-    sa.Index("jobs_by_owner", "owner", "created_at"),
 )
 
 arrivals = sa.Table(
@@ -64,19 +69,76 @@ workers = sa.Table(
     sa.Column("loaded", sa.Text, nullable=False),
 )
 
+# One row: what makes ids of this installation's jobs unlike those of any other.
+installation = sa.Table(
+    "installation", metadata, sa.Column("secret", sa.String(64), nullable=False)
+)
+
 _LOCK = 7_205_114_318
 """Number of the advisory lock on Postgres; any, as long as nothing else in the database has it."""
+
+_OPENING = _LOCK + 1
+
+_LOOK_S = 0.1
+
+_POSTGRES = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "options": "-c statement_timeout=30000 -c lock_timeout=30000",
+}
+"""A database that hangs is an error after a while, and not the end of every thread that asks it."""
 
 
 def open_engine(url: str) -> sa.Engine:
     """The database at that address, with every table made. Raises SQLAlchemyError."""
-    engine = sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
+    sqlite = sa.make_url(url).get_backend_name() == "sqlite"
+    engine = sa.create_engine(
+        url,
+        pool_size=8,
+        max_overflow=24,
+        pool_pre_ping=True,
+        connect_args={} if sqlite else _POSTGRES,
+    )
+    if sqlite:
         event.listen(engine, "connect", _set_up_sqlite)
-    with writing(engine) as connection:
-        metadata.create_all(connection)
-    DBOS.migrate(url)
+    with _opening(engine):
+        with writing(engine) as connection:
+            metadata.create_all(connection)
+            if connection.scalar(sa.select(installation.c.secret)) is None:
+                connection.execute(installation.insert().values(secret=secrets.token_hex(32)))
+        DBOS.migrate(url)
     return engine
+
+
+@contextmanager
+def _opening(engine: sa.Engine) -> Iterator[None]:
+    """One process at a time makes the tables: DBOS and SQLite's change to WAL bear no other one
+    beside them."""
+    if engine.dialect.name != "sqlite":
+        # No transaction and no statement may be left open meanwhile: DBOS makes its indexes when
+        # all that are have ended.
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_OPENING))):
+                time.sleep(_LOOK_S)
+            try:
+                yield
+            finally:
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(_OPENING)))
+        return
+    path = Path(engine.url.database or "")
+    try:
+        # SQLite gives the files that it adds the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise sa.exc.OperationalError(None, None, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager
@@ -94,5 +156,5 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     # Writers take their turn at the beginning of a transaction and wait for it, readers never do.
     # NORMAL: what is committed survives the death of any process, though not a power cut.
     connection.isolation_level = "IMMEDIATE"
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000"):
+    for pragma in ("busy_timeout=30000", "synchronous=NORMAL"):
         connection.execute(f"PRAGMA {pragma}")

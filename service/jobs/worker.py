@@ -5,9 +5,11 @@ worker that the web process starts (`service.jobs.local_worker`).
 """
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -20,7 +22,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from dbos import DBOS
-from sqlalchemy.exc import SQLAlchemyError
 
 from service import audit, logs, webhooks
 from service.jobs import tables, workflow
@@ -29,6 +30,7 @@ from service.jobs.storage import Storage
 from service.jobs.store import ALIVE_S, JobStore
 from service.scoring.scorer import ENGINE, Scorer
 from service.settings import Settings, SettingsError, from_json, load
+from syncnet_python.errors import AnalysisFailed
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,20 @@ SWEEP_S = 30.0
 DRAIN_S = 12
 """Seconds that the job in hand has when the worker is told to end; then it is left to the next."""
 
+LOST_S = 60.0
+"""A job this old that is not in the queue never was, or fell out of it."""
+
+_IN_QUEUE = ("ENQUEUED", "DELAYED", "PENDING")
+
 ORPHAN_S = 600.0
 """A recording that no job knows of is deleted when it is as old as this."""
 
 UNDELIVERED_S = 3600.0
 """How long a result is kept that nobody has fetched, where none is to be kept."""
+
+DELIVERED_S = 10.0
+"""How long one is kept there that was fetched: for others who wait for it, and for the sender whose
+connection broke."""
 
 
 def run(settings: Settings, name: str | None = None, *, engine: str = ENGINE) -> NoReturn:
@@ -59,14 +70,13 @@ def run(settings: Settings, name: str | None = None, *, engine: str = ENGINE) ->
 
 def _run(settings: Settings, name: str | None, engine: str, stop: threading.Event) -> NoReturn:
     logs.setup(settings.log_level, settings.log_format)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.make_data_dir()
     slot = _take_slot(settings.data_dir, name)
     database = tables.open_engine(settings.database)
     store = JobStore(database)
     storage = Storage(settings.storage, scratch=settings.data_dir / "scratch")
     scorer = Scorer(
-        # What scores needs no secrets; in JSON they would be masked, and so not be valid ones.
-        settings.model_dump(mode="json", exclude={"api_key", "database_url", "webhook_secret"}),
+        settings.model_dump(mode="json", exclude=set(settings.secrets())),
         build=engine,
         processes=settings.scorer_processes,
         threads=settings.scorer_threads,
@@ -79,6 +89,7 @@ def _run(settings: Settings, name: str | None, engine: str, stop: threading.Even
         store,
         storage,
         scorer,
+        places=settings.scorer_processes,
         timeout_s=settings.processing_timeout_seconds,
         video_root=settings.video_root,
     )
@@ -87,16 +98,24 @@ def _run(settings: Settings, name: str | None, engine: str, stop: threading.Even
     store.beat(slot.name, ())
     DBOS.launch()
     workflow.register_queues(settings.scorer_processes)
-    rounds = [
-        _every(CANCEL_LOOK_S, stop, lambda: _cancel(store, runner, scorer)),
-        _every(BEAT_S, stop, _Heartbeat(slot.name, store, scorer).beat),
+    heart = _Heartbeat(slot.name, store, scorer)
+    ended = threading.Event()
+    until_stop = [
+        _every(BEAT_S, stop, heart.look_after_others),
         _every(SWEEP_S, stop, lambda: sweep(settings, store, storage, runner)),
+    ]
+    until_end = [
+        _every(CANCEL_LOOK_S, ended, lambda: _cancel(store, runner, scorer)),
+        _every(BEAT_S, ended, heart.beat),
     ]
     log.info("worker %s takes jobs", slot.name)
     stop.wait()
     log.info("worker %s ends", slot.name)
+    for thread in until_stop:
+        thread.join()
     DBOS.destroy(workflow_completion_timeout_sec=DRAIN_S)
-    for thread in rounds:
+    ended.set()
+    for thread in until_end:
         thread.join()
     if runner.running():  # the next worker of this name takes it up, or any when this one is missed
         log.warning("worker %s leaves a job unfinished", slot.name)
@@ -118,7 +137,7 @@ def _take_slot(folder: Path, name: str | None) -> _Slot:
     """Raises SettingsError where a worker of that name runs already."""
     number = 0
     while True:
-        wanted = name or f"{socket.gethostname()}-{number}"
+        wanted = name or f"{socket.gethostname()}-{_mark(folder)}-{number}"
         lock = os.open(folder / f"worker-{wanted}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,6 +148,16 @@ def _take_slot(folder: Path, name: str | None) -> _Slot:
             number += 1
             continue
         return _Slot(wanted, lock)
+
+
+def _mark(folder: Path) -> str:
+    """What tells this data folder's workers from those of a machine with the same name."""
+    path, draft = folder / "worker.id", folder / f"worker.id.{os.getpid()}"
+    draft.write_text(secrets.token_hex(3))
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(draft)
+    draft.unlink()
+    return path.read_text()
 
 
 def _deliver(settings: Settings) -> workflow.Deliver | None:
@@ -149,8 +178,8 @@ def _every(seconds: float, stop: threading.Event, act: Callable[[], None]) -> th
         while True:
             try:
                 act()
-            except (SQLAlchemyError, OSError) as error:  # away or full for a while
-                log.error("%s: %s", getattr(act, "__qualname__", act), type(error).__name__)
+            except Exception:  # the database away, a disk full: the next round may do better
+                log.error("%s failed", getattr(act, "__qualname__", act), exc_info=True)
             if stop.wait(seconds):
                 return
 
@@ -181,6 +210,8 @@ class _Heartbeat:
 
     def beat(self) -> None:
         self._store.beat(self._name, self._scorer.loaded())
+
+    def look_after_others(self) -> None:
         now = time.monotonic()
         for other in self._store.workers():
             beats, since = self._heard.get(other.name, (-1, now))
@@ -195,14 +226,18 @@ class _Heartbeat:
 
 def sweep(settings: Settings, store: JobStore, storage: Storage, runner: JobRunner) -> None:
     """Delete what has had its time: results, recordings without a job, entries of the audit log,
-    and the traces of old jobs in the queue's own tables."""
+    and the traces of old jobs in the queue's own tables. Find the jobs that were lost sight of."""
+    _find_lost(store)
     for job in store.uncleaned():
         runner.clean(job.id)
     in_use = store.media_in_use()
     for key in storage.keys_older_than(ORPHAN_S):
         if key not in in_use:
             storage.delete(key)
-    store.expire(settings.retention_seconds or UNDELIVERED_S)
+    if settings.retention_seconds:
+        store.expire(settings.retention_seconds)
+    else:
+        store.expire(UNDELIVERED_S, delivered_before_s=DELIVERED_S)
     audit.expire(store.engine, settings.audit_retention_days)
     before = (datetime.now(UTC) - timedelta(seconds=ORPHAN_S)).isoformat()
     done = DBOS.list_workflows(
@@ -210,6 +245,22 @@ def sweep(settings: Settings, store: JobStore, storage: Storage, runner: JobRunn
     )
     if done:
         DBOS.delete_workflows([status.workflow_id for status in done])
+
+
+def _find_lost(store: JobStore) -> None:
+    """What no living worker has in hand is begun anew; what the queue forgot has failed."""
+    known = {worker.name for worker in store.workers()}
+    pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+    gone = {status.executor_id for status in pending if status.executor_id} - known
+    if gone:
+        DBOS._recover_pending_workflows(sorted(gone))
+    for start in range(0, len(waiting := store.open_since(LOST_S)), 500):
+        ids = waiting[start : start + 500]
+        statuses = DBOS.list_workflows(workflow_ids=ids, load_input=False, load_output=False)
+        alive = {status.workflow_id for status in statuses if status.status in _IN_QUEUE}
+        for job_id in set(ids) - alive:
+            log.error("job %s was lost", job_id)
+            store.lost(job_id, AnalysisFailed("The analysis was lost by the queue."))
 
 
 def _supervised() -> tuple[Settings, str, threading.Event]:

@@ -24,6 +24,7 @@ class Ended(NamedTuple):
     id: str
     state: str
     finished_at: float | None
+    owner: str
 
 
 Deliver = Callable[[str, Ended], None]
@@ -39,6 +40,9 @@ WEBHOOKS = "webhooks"
 
 POLL_S = 0.05
 """How often a worker with nothing to do looks for a job."""
+
+WEBHOOKS_AT_ONCE = 8
+"""Of one worker; a quarter of them for one owner, whose receivers may be slow."""
 
 WEBHOOK_RETRIES_S = (5.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 12 * 3600.0)
 """How long after a call that failed the next one is made."""
@@ -74,38 +78,42 @@ def register(run: Callable[[str], Job | None], deliver: Deliver | None) -> None:
     """
 
     @DBOS.workflow(name="call_webhook", max_recovery_attempts=None)
-    def call_webhook(url: str, job: Ended, attempt: int) -> None:
+    def call_webhook(url: str, told: tuple[str, str, float | None, str], attempt: int) -> None:
+        job = Ended(*told)
         if deliver is None:
+            log.error("the webhook of job %s is not called: WEBHOOK_SECRET is not set", job.id)
             return
         try:
-            deliver(url, Ended(*job))
+            deliver(url, job)
         except OutgoingRefused as error:
-            log.warning("the webhook of job %s is not called: %s", job[0], error.code)
+            log.warning("the webhook of job %s is not called: %s", job.id, error.code)
         except DeliveryFailed:
             if attempt < len(WEBHOOK_RETRIES_S):
                 enqueue_call(url, job, attempt + 1, WEBHOOK_RETRIES_S[attempt])
             else:
-                log.warning("the webhook of job %s is given up", job[0])
+                log.warning("the webhook of job %s is given up", job.id)
 
     def enqueue_call(url: str, job: Ended, attempt: int, delay_s: float) -> None:
         options: EnqueueOptions = {
             "workflow_name": "call_webhook",
             "queue_name": WEBHOOKS,
-            "workflow_id": f"{job[0]}-webhook-{attempt}",
+            "workflow_id": f"{job.id}-webhook-{attempt}",
             "delay_seconds": delay_s,
+            "queue_partition_key": job.owner,
         }
-        DBOS.enqueue_workflow_with_options(options, url, job, attempt)
+        DBOS.enqueue_workflow_with_options(options, url, tuple(job), attempt)
 
     @DBOS.workflow(name="score_job", max_recovery_attempts=None)
     def score_job(job_id: str) -> None:
         job = run(job_id)
-        if job and job.webhook_url and deliver:
-            ended = Ended(job.id, job.state, job.finished_at)
+        if job and job.ended and job.webhook_url:
+            ended = Ended(job.id, job.state, job.finished_at, job.owner)
             enqueue_call(job.webhook_url, ended, attempt=0, delay_s=0.0)
 
 
 def register_queues(places: int) -> None:
-    """After the launch. places: jobs that one worker scores at once."""
+    """After the launch. places: jobs that one worker takes at once; of workers that do not agree
+    the one that started last decides for all, and `JobRunner` has the others' wait."""
     DBOS.register_queue(
         SCORING,
         worker_concurrency=places,
@@ -113,7 +121,12 @@ def register_queues(places: int) -> None:
         polling_interval_sec=POLL_S,
         on_conflict="always_update",
     )
-    DBOS.register_queue(WEBHOOKS, worker_concurrency=4, on_conflict="always_update")
+    DBOS.register_queue(
+        WEBHOOKS,
+        worker_concurrency=WEBHOOKS_AT_ONCE,
+        partition_worker_concurrency=WEBHOOKS_AT_ONCE // 4,
+        on_conflict="always_update",
+    )
 
 
 def config(engine: sa.Engine, url: str, worker: str) -> DBOSConfig:

@@ -38,10 +38,12 @@ class Start(_Message):
 class Score(_Message):
     """To the scoring process: analyse this file.
 
-    partial: measure what can be measured; heatmap: draw the most suspicious frame.
+    number: of this order, named in every report about it; reference: of the analysis, for log
+    lines; partial: measure what can be measured; heatmap: draw the most suspicious frame.
     """
 
     kind: Literal["score"] = "score"
+    number: int
     path: Path
     reference: str
     partial: bool
@@ -84,16 +86,24 @@ class Failed(_Message):
     message: str
 
 
+class About(_Message):
+    """From the scoring process: something about the order of that number, and about no other."""
+
+    kind: Literal["about"] = "about"
+    number: int
+    report: Stage | Partial | Done | Failed = Field(discriminator="kind")
+
+
 class Order(RootModel[Start | Score]):
     """What the scoring process may be told."""
 
     root: Start | Score = Field(discriminator="kind")
 
 
-class Report(RootModel[Loaded | Stage | Partial | Done | Failed]):
+class Report(RootModel[Loaded | About]):
     """What the scoring process may say."""
 
-    root: Loaded | Stage | Partial | Done | Failed = Field(discriminator="kind")
+    root: Loaded | About = Field(discriminator="kind")
 
 
 def send(connection: Connection, message: _Message) -> None:
@@ -105,7 +115,7 @@ def receive_order(connection: Connection) -> Start | Score:
     return Order.model_validate_json(connection.recv_bytes(MAX_BYTES)).root
 
 
-def receive_report(connection: Connection) -> Loaded | Stage | Partial | Done | Failed:
+def receive_report(connection: Connection) -> Loaded | About:
     """Wait for the next report.
 
     Raises EOFError or OSError when the scoring process is gone, ValueError when what it says is

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from service.settings import Settings
 from syncnet_python.isolation import Decoder
@@ -32,6 +33,7 @@ class WrapperEngine:
                 duration_s=settings.max_duration_seconds,
                 frame_pixels=settings.max_frame_pixels,
                 decode_s=settings.decode_timeout_seconds,
+                file_bytes=settings.max_video_bytes,
             ),
             tracking=TrackingOptions(
                 min_track=settings.min_track_frames, min_face_size=settings.min_face_size
@@ -39,7 +41,7 @@ class WrapperEngine:
             max_frames=settings.max_frames,
             paths=settings.weights_paths,
             calibration=settings.calibration,
-            read=Decoder().read,
+            read=Decoder(root=settings.video_root).read,
         )
 
     def score(
@@ -72,13 +74,32 @@ class WrapperEngine:
         return self._wrapper.loaded()
 
 
+class _Given(Settings):
+    """Settings that read nothing but what they are given: no environment, no `.env`."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def build(options: Mapping[str, JsonValue]) -> WrapperEngine:
-    """options: every setting by its name, as `Settings.model_dump(mode="json")` gives them.
+    """options: settings by name, as `Settings.model_dump(mode="json")` gives them; the others have
+    their defaults, whatever the environment says.
 
     Raises CalibrationError where the calibration's file is no longer what it was at the start.
     """
-    settings = Settings.model_validate({**options, "calibration_file": None})
+    return WrapperEngine(_given(options))
+
+
+def _given(options: Mapping[str, JsonValue]) -> Settings:
+    settings = _Given.model_validate({**options, "calibration_file": None})
     # Set afterwards, so that what is wrong with it keeps its own name.
     file = options.get("calibration_file")
     path = None if file is None else Path(str(file))
-    return WrapperEngine(settings.model_copy(update={"calibration_file": path}))
+    return settings.model_copy(update={"calibration_file": path})

@@ -107,11 +107,14 @@ def _preload(connection: Connection, lazy: _Lazy) -> None:
 
 
 def _serve(connection: Connection, lazy: _Lazy, order: channel.Score) -> None:
+    def tell(report: channel.Stage | channel.Partial | channel.Done | channel.Failed) -> None:
+        channel.send(connection, channel.About(number=order.number, report=report))
+
     def on_partial(verdict: Verdict) -> None:
-        channel.send(connection, channel.Partial(verdict=verdict))
+        tell(channel.Partial(verdict=verdict))
 
     def on_stage(name: str) -> None:
-        channel.send(connection, channel.Stage(name=name))
+        tell(channel.Stage(name=name))
 
     try:
         engine = lazy.get()
@@ -124,13 +127,13 @@ def _serve(connection: Connection, lazy: _Lazy, order: channel.Score) -> None:
             on_stage=on_stage,
         )
         channel.send(connection, channel.Loaded(names=tuple(engine.loaded())))
-        channel.send(connection, channel.Done(verdict=verdict))
+        tell(channel.Done(verdict=verdict))
     except SyncNetError as error:
-        channel.send(connection, channel.describe(error))
+        tell(channel.describe(error))
     except Exception as error:
         _log_breakage(f"analysis {order.reference}", error)
         broke = AnalysisFailed(f"The analysis broke ({type(error).__name__}).")
-        channel.send(connection, channel.describe(broke))
+        tell(channel.describe(broke))
 
 
 def _log_breakage(what: str, error: Exception) -> None:

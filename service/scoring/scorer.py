@@ -6,9 +6,11 @@ deadline passes or the analysis is cancelled, and replaced when it dies.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import queue
+import re
 import socket
 import subprocess
 import sys
@@ -30,8 +32,13 @@ log = logging.getLogger(__name__)
 ENGINE = "service.scoring.engine:build"
 """Makes the engine of a scoring process, outside of tests."""
 
-SECRETS = ("API_KEY", "DATABASE_URL", "WEBHOOK_SECRET")
-"""Of the environment; what handles strangers' files does not get them."""
+KEPT = re.compile(
+    r"PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR"  # where things are, and in what words
+    r"|LD_\w+|PYTHON\w+|VIRTUAL_ENV|GLIBC_TUNABLES|MALLOC_\w+"  # how programs are loaded
+    r"|(OMP|GOMP|KMP|MKL|OPENBLAS|ONEDNN|DNNL|ATEN|TORCH|PYTORCH|CUDA|CUBLAS|CUDNN|NVIDIA)_\w+"
+)
+"""Names in the environment that a scoring process gets. It handles strangers' files, so it knows no
+secret: whatever else is set here stays here."""
 
 
 class Busy(DeadlineExceeded):
@@ -73,6 +80,7 @@ class Scorer:
         logged = (log_level, log_format)
         self._slots = [_Slot(start, threads, logged) for _ in range(processes)]
         self._idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        self._numbers = itertools.count(1)
         for slot in self._slots:
             if preload:
                 slot.start()
@@ -99,12 +107,20 @@ class Scorer:
         Raises SyncNetError: what the analysis raised, Busy, DeadlineExceeded, ProcessDied;
         Cancelled.
         """
-        order = channel.Score(path=path, reference=reference, partial=partial, heatmap=heatmap)
+        order = channel.Score(
+            number=next(self._numbers),
+            path=path,
+            reference=reference,
+            partial=partial,
+            heatmap=heatmap,
+        )
         try:
             slot = self._idle.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise Busy("Other recordings are being analysed.") from None
         try:
+            if time.monotonic() >= deadline:  # the process is not to die of it
+                raise DeadlineExceeded("The time was up before the analysis began.")
             return slot.score(order, deadline, on_stage)
         finally:
             self._idle.put(slot)
@@ -118,15 +134,6 @@ class Scorer:
         """Names of the networks that are loaded in any of the processes."""
         return frozenset[str]().union(*(slot.loaded for slot in self._slots))
 
-    def pids(self) -> list[int]:
-        """Process ids of the scoring processes that run now."""
-        return [slot.pid for slot in self._slots if slot.pid is not None]
-
-    def close(self) -> None:
-        """End every scoring process. An analysis still running raises ProcessDied."""
-        for slot in self._slots:
-            slot.close()
-
 
 class _Slot:
     """The place of one scoring process, and whichever process fills it now."""
@@ -136,14 +143,8 @@ class _Slot:
         self._threads = threads
         self._logged = logged
         self._lock = threading.Lock()
-        self._closed = False
         self._child: _Child | None = None
         self._reference: str | None = None
-
-    @property
-    def pid(self) -> int | None:
-        child = self._child
-        return child.pid if child and child.alive else None
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -151,11 +152,8 @@ class _Slot:
         return child.loaded if child and child.alive else ()
 
     def start(self) -> "_Child":
-        """The running process, started if there is none. Raises AnalysisFailed, and Busy where
-        the service is ending."""
+        """The running process, started if there is none. Raises AnalysisFailed."""
         with self._lock:
-            if self._closed:
-                raise Busy("The service is shutting down.")
             if self._child is None or not self._child.alive:
                 try:
                     self._child = _Child(self._start, self._threads, self._logged)
@@ -177,7 +175,7 @@ class _Slot:
             with self._lock:
                 self._reference = None
             if not child.alive:  # replaced now, so that the next request finds it ready
-                with contextlib.suppress(AnalysisFailed, Busy):
+                with contextlib.suppress(AnalysisFailed):
                     self.start()
 
     def cancel(self, reference: str) -> None:
@@ -185,21 +183,12 @@ class _Slot:
             if self._child and self._reference == reference:
                 self._child.cancel()
 
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._child:
-                self._child.kill()
-
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
     """Heard last from every scoring process. reason: how it ended, in words."""
 
     reason: str
-
-
-_Heard = channel.Stage | channel.Partial | channel.Done | channel.Failed | _Ended
 
 
 class _Child:
@@ -216,7 +205,7 @@ class _Child:
                 start_new_session=True,  # Ctrl-C in a terminal is for the web process to handle
             )
             self._connection = Connection(ours.detach())
-        self._reports: queue.SimpleQueue[_Heard] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[channel.About | _Ended] = queue.SimpleQueue()
         self.pid = self._process.pid
         self.loaded: tuple[str, ...] = ()
         self.alive = True
@@ -227,31 +216,53 @@ class _Child:
     def score(
         self, order: channel.Score, deadline: float, on_stage: Callable[[str], None] | None
     ) -> Verdict:
-        """As `Scorer.score`. The process is dead when the deadline has passed."""
+        """As `Scorer.score`. The process is dead afterwards unless it has finished: what it says
+        later is no answer to the next order."""
+        finished: channel.Done | channel.Failed | Verdict | None = None
+        try:
+            self._send(order)
+            finished = self._heard(order.number, deadline, on_stage)
+        finally:
+            if not isinstance(finished, channel.Done | channel.Failed):
+                self.kill()
+        match finished:
+            case channel.Done():
+                return finished.verdict
+            case channel.Failed():
+                raise channel.restore(finished)
+            case partial:
+                return partial
+
+    def _heard(
+        self, number: int, deadline: float, on_stage: Callable[[str], None] | None
+    ) -> channel.Done | channel.Failed | Verdict:
+        """What the analysis came to, or the part that was ready when the deadline passed.
+
+        Raises DeadlineExceeded, ProcessDied, Cancelled.
+        """
         partial: Verdict | None = None
-        self._send(order)
         while True:
             try:
                 heard = self._reports.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                self.kill()
                 if partial is None:
                     raise DeadlineExceeded("The analysis took longer than it may.") from None
                 return partial
-            match heard:
-                case channel.Stage():
+            if isinstance(heard, _Ended):
+                if self._cancelled:
+                    raise Cancelled
+                raise ProcessDied(f"The analysis process {heard.reason}.")
+            if heard.number != number:
+                log.error("scoring process %d answered another order", self.pid)
+                raise ProcessDied("The analysis process answered another order.")
+            match heard.report:
+                case channel.Stage(name=name):
                     if on_stage:
-                        on_stage(heard.name)
-                case channel.Partial():
-                    partial = heard.verdict
-                case channel.Done():
-                    return heard.verdict
-                case channel.Failed():
-                    raise channel.restore(heard)
-                case _Ended():
-                    if self._cancelled:
-                        raise Cancelled
-                    raise ProcessDied(f"The analysis process {heard.reason}.")
+                        on_stage(name)
+                case channel.Partial(verdict=verdict):
+                    partial = verdict
+                case finished:
+                    return finished
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -274,8 +285,8 @@ class _Child:
                 match channel.receive_report(self._connection):
                     case channel.Loaded(names=names):
                         self.loaded = names
-                    case report:
-                        self._reports.put(report)
+                    case about:
+                        self._reports.put(about)
         except ValueError:
             reason = "answered with something that is no report"
         except (EOFError, OSError):
@@ -291,9 +302,9 @@ class _Child:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """This process's environment without its secrets, with its import path and the numerical
-    libraries' threads."""
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    """What of this process's environment is for a scoring process, with the import path and the
+    numerical libraries' threads."""
+    environment = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     # A thread that waits for another gives up the processor: spinning for what shares it makes an
     # analysis on a busy machine take two to three times as long.

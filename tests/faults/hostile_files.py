@@ -37,6 +37,19 @@ def hidden_huge_frames(path: Path) -> None:
             container.mux(_packet(sound, bytes(3840), Fraction(number, 25), key=True))
 
 
+def many_references(path: Path) -> None:
+    """Frames of 3840x2160 pixels in 4:4:4, 25 MB each, of which the decoder has to keep 16."""
+    with av.open(str(path), "w", format="matroska") as container:
+        options = {"preset": "ultrafast", "x264-params": "ref=16"}
+        stream = _video(container, "libx264", (3840, 2160), Fraction(25), **options)
+        stream.pix_fmt = "yuv444p"
+        sound = container.add_stream("flac", rate=8000, layout="mono")
+        container.mux(_encoded(stream, 40))
+        silent = _silence(sound, 4608)
+        for number in range(3):
+            container.mux(_packet(sound, silent, Fraction(4608 * number, 8000), key=True))
+
+
 def many_frames(path: Path) -> None:
     """200,000 frames in 20 seconds: one, and then the wish, of one byte, to show it again."""
     with av.open(str(path), "w", format="webm") as container:
@@ -137,6 +150,7 @@ def _packet(stream: Stream, data: bytes, time: Fraction, *, key: bool) -> "Packe
 BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "8192x8192": (huge_frames, "too_large_frame"),
     "8192x8192 behind 64x64": (hidden_huge_frames, "too_large_frame"),
+    "16 references": (many_references, "decoder_overran"),
     "200,000 frames": (many_frames, "too_many_frames"),
     "24 hours of silence": (endless_silence, "too_long"),
     "sound after 24 hours": (late_sound, "too_long"),

@@ -51,6 +51,7 @@ class Machine:
         """Everything on it ends at once."""
         family = processes.descendants([self._process.pid])
         processes.kill(family)
+        self._process.wait(STOP_S)
         assert not processes.wait_until_gone([*family, *orphans()], STOP_S)
 
     def stop(self) -> None:
