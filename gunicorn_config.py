@@ -3,9 +3,11 @@
 Everything an operator may choose is in `service.settings`; a wrong value ends here, in one line.
 """
 
+import contextlib
 import os
-import shutil
+import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,26 @@ workers = _settings.web_concurrency
 worker_class = "service.web_server.DrainingWorker"
 logger_class = "service.web_server.Log"
 threads = _settings.web_threads
+
+_MAX_DESCRIPTORS = 65536
+_OTHER_DESCRIPTORS = 128
+"""What a web process opens beside its connections and one file for each thread: the database
+above all."""
+
+
+def _raise_descriptor_limit() -> int:
+    """Descriptors that this process, and all that it starts, may have open from now on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    with contextlib.suppress(OSError, ValueError):  # the system has a limit of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+# Whoever connects, there are descriptors left for what is done with it.
+worker_connections = max(
+    threads, min(1000, _raise_descriptor_limit() - _OTHER_DESCRIPTORS - threads)
+)
 loglevel = _settings.log_level
 
 # A connection that nothing comes in on costs no thread.
@@ -52,12 +74,25 @@ control_socket_disable = True
 
 
 def on_starting(server: Any) -> None:
-    """Refuse to start where there should be a key and is none, in one line; count from nought:
-    the files of the last run are of processes that are no more."""
+    """Refuse to start where there should be a key and is none, in one line; count from nought."""
     if not _settings.anonymous_allowed and _settings.api_key is None:
         _check_keys()
-    shutil.rmtree(_metrics, ignore_errors=True)
-    _metrics.mkdir(mode=0o700, parents=True)
+    _metrics.mkdir(mode=0o700, parents=True, exist_ok=True)
+    counting = _counting(int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    for path in _metrics.glob("*.db"):
+        if path.stem.rpartition("_")[2] not in counting:
+            path.unlink(missing_ok=True)
+
+
+def _counting(pids: Iterable[int]) -> set[str]:
+    """Those of the processes that write into the metrics folder: `syncnet-service worker` runs on
+    when this service is started anew."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if f" {_metrics}/" in Path(f"/proc/{pid}/maps").read_text(errors="replace"):
+                found.add(str(pid))
+    return found
 
 
 def _check_keys() -> None:

@@ -74,7 +74,7 @@ def check_url(url: str | httpx.URL, allow: Sequence[str] = ()) -> None:
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):  # UnicodeError: half a character
         raise OutgoingRefused("This is no address that can be requested.") from None
     if parsed.scheme not in ("http", "https"):
         raise OutgoingRefused("Only http and https addresses are requested.")

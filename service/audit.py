@@ -4,8 +4,11 @@ Sessions, file names, paths and metadata are never written here; of the sender o
 API key, of the answer only the risk level and the decision.
 """
 
+import contextlib
 import json
 import logging
+import queue
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +23,11 @@ from service.jobs.tables import metadata
 log = logging.getLogger(__name__)
 
 Action = Literal["job.submitted", "job.delivered", "job.deleted", "key.created", "key.revoked"]
+
+MAX_WAITING = 1000
+"""Rows that wait to be written, at most."""
+
+_Row = dict[str, str | float | None]
 
 OPERATOR = "operator"
 """The owner of what is done at the command line."""
@@ -70,24 +78,55 @@ def record(
 ) -> None:
     """Write one row, for now. Where that fails it is logged, and the request goes on: what was
     asked is done already."""
-    values = {
-        "at": time.time(),
-        "request_id": request_id,
-        "owner": owner,
-        "action": action,
-        "job_id": job_id,
-        "outcome": outcome,
-        "risk": risk,
-    }
-    try:
-        with engine.begin() as connection:
-            connection.execute(table.insert().values(values))
-    except SQLAlchemyError as error:
-        # Every field of the row: the log is where it is kept then.
-        log.error(
-            "an audit row could not be written",
-            extra={**values, "kind": type(error).__name__},
-        )
+    _write(engine, [_row(action, owner, request_id, job_id, outcome, risk)])
+
+
+class Trail:
+    """Writes rows in the background, as many at once as there are: nobody's answer waits for it,
+    and a crowd's rows cost little more than one. Safe to use from any thread."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._rows: queue.Queue[_Row] = queue.Queue(MAX_WAITING)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def record(
+        self,
+        action: Action,
+        *,
+        owner: str,
+        request_id: str | None = None,
+        job_id: str | None = None,
+        outcome: str | None = None,
+        risk: str | None = None,
+    ) -> None:
+        """One row, for now; at once where too many wait."""
+        row = _row(action, owner, request_id, job_id, outcome, risk)
+        try:
+            self._rows.put_nowait(row)
+        except queue.Full:
+            _write(self._engine, [row])
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
+                self._thread.start()
+
+    def flush(self) -> None:
+        """Return when all is written."""
+        self._rows.join()
+
+    def _work(self) -> None:
+        while True:
+            rows = [self._rows.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(rows) < MAX_WAITING:
+                    rows.append(self._rows.get_nowait())
+            try:
+                _write(self._engine, rows)
+            finally:
+                for _ in rows:
+                    self._rows.task_done()
 
 
 def read(engine: sa.Engine, since: datetime | None = None) -> Iterator[Entry]:
@@ -106,6 +145,35 @@ def read(engine: sa.Engine, since: datetime | None = None) -> Iterator[Entry]:
                 outcome=row.outcome,
                 risk=row.risk,
             )
+
+
+def _row(
+    action: Action,
+    owner: str,
+    request_id: str | None,
+    job_id: str | None,
+    outcome: str | None,
+    risk: str | None,
+) -> _Row:
+    return {
+        "at": time.time(),
+        "request_id": request_id,
+        "owner": owner,
+        "action": action,
+        "job_id": job_id,
+        "outcome": outcome,
+        "risk": risk,
+    }
+
+
+def _write(engine: sa.Engine, rows: list[_Row]) -> None:
+    try:
+        with engine.begin() as connection:
+            connection.execute(table.insert(), rows)
+    except SQLAlchemyError as error:
+        for row in rows:  # every field of it: the log is where it is kept then
+            extra = {**row, "kind": type(error).__name__}
+            log.error("an audit row could not be written", extra=extra)
 
 
 def expire(engine: sa.Engine, days: int) -> int:

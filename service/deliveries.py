@@ -1,11 +1,8 @@
-"""What happens once an answer has been sent: it is noted who got what.
-
-Writing to the database is left until then, so that nobody's answer waits for it.
-"""
+"""What is noted of requests: who asked, and who got what."""
 
 from collections.abc import Callable
 
-from flask import Response, after_this_request, current_app, g
+from flask import current_app, g
 
 from service import audit
 from service.jobs.intake import Jobs
@@ -35,8 +32,7 @@ def recorder() -> Callable[[Job], None]:
     def delivered(job: Job) -> None:
         outcome = job.verdict.decision if job.verdict else job.error.code if job.error else None
         if jobs.store.delivered(job.id) and outcome:  # the first time
-            audit.record(
-                jobs.engine,
+            jobs.trail.record(
                 "job.delivered",
                 owner=owner,
                 request_id=request_id,
@@ -50,19 +46,6 @@ def recorder() -> Callable[[Job], None]:
 
 def _note(action: audit.Action, job_id: str | None, outcome: str | None) -> None:
     jobs: Jobs = current_app.extensions["jobs"]
-    owner, request_id = g.owner, g.request_id
-
-    @after_this_request
-    def noting(response: Response) -> Response:
-        def write() -> None:
-            audit.record(
-                jobs.engine,
-                action,
-                owner=owner,
-                request_id=request_id,
-                job_id=job_id,
-                outcome=outcome,
-            )
-
-        response.call_on_close(write)
-        return response
+    jobs.trail.record(
+        action, owner=g.owner, request_id=g.request_id, job_id=job_id, outcome=outcome
+    )

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
 
 from service.jobs.tables import metadata
-from service.problems import RequestError
+from service.problems import DatabaseAway, RequestError
 from service.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,11 @@ FRESH_S = 5.0
 """How long the keys that were read are believed: revoking one takes this long to be felt."""
 
 MISS_FRESH_S = 1.0
-"""The same for a key that was not among them, which may have been made since."""
+"""The same for a key that was not among them, which may have been made since, and the pause after
+the database did not answer."""
+
+PATIENCE_S = 1.0
+"""How long a request waits for the database to tell the keys, or to note that one was used."""
 
 table = sa.Table(
     "api_keys",
@@ -138,12 +142,10 @@ class Doorkeeper:
 
     def __init__(self, settings: Settings, engine: sa.Engine) -> None:
         self._engine = engine
+        self._valid = _ValidKeys(engine)
         self._anonymous_allowed = settings.anonymous_allowed
         given = settings.api_key.get_secret_value() if settings.api_key else None
         self._environment = _sha256(given) if given else None
-        self._lock = threading.Lock()
-        self._hashes: Mapping[str, str] = {}  # of the valid keys, by id
-        self._read_at = float("-inf")
         self._noted: dict[str, str] = {}  # the last day each key was seen to be used
 
     def identify(self, headers: Headers) -> str:
@@ -151,6 +153,8 @@ class Doorkeeper:
 
         Raises Unauthorized without a key where one is needed, and with a wrong one anywhere: a
         sender who believes to be known is not to find out later that it was taken for nobody.
+        Raises DatabaseAway where the database does not answer and a key is none of those it told
+        before.
         """
         offered = _offered(headers)
         if offered is None:
@@ -163,21 +167,11 @@ class Doorkeeper:
         if parts is None:
             raise Unauthorized("The API key is not valid.")
         key_id, secret = parts.groups()
-        kept = self._hash(key_id)
+        kept = self._valid.hash_of(key_id)
         if kept is None or not hmac.compare_digest(_sha256(secret), kept):
             raise Unauthorized("The API key is not valid.")
         self._note_use(key_id)
         return key_id
-
-    def _hash(self, key_id: str) -> str | None:
-        with self._lock:
-            age = time.monotonic() - self._read_at
-            if age > FRESH_S or (age > MISS_FRESH_S and key_id not in self._hashes):
-                # The clock is read first: what changes meanwhile is read again in time.
-                begin = time.monotonic()
-                self._hashes = _read(self._engine)
-                self._read_at = begin
-            return self._hashes.get(key_id)
 
     def _note_use(self, key_id: str) -> None:
         """Once a day and process: when a key was last used need not be known better."""
@@ -185,6 +179,11 @@ class Doorkeeper:
         if self._noted.get(key_id) == today:
             return
         self._noted[key_id] = today
+        noting = threading.Thread(target=self._note, args=(key_id, today), daemon=True)
+        noting.start()
+        noting.join(PATIENCE_S)
+
+    def _note(self, key_id: str, today: str) -> None:
         earlier = sa.or_(table.c.last_used.is_(None), table.c.last_used < today)
         change = table.update().where(table.c.id == key_id, earlier).values(last_used=today)
         try:
@@ -194,6 +193,51 @@ class Doorkeeper:
             log.error(
                 "it could not be noted that a key was used", extra={"kind": type(error).__name__}
             )
+
+
+class _ValidKeys:
+    """The valid keys, as the database last told them. Safe to use from any thread.
+
+    One thread reads for all who ask. While the database does not answer, what it told before goes
+    on to count.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._hashes: Mapping[str, str] = {}  # by id
+        self._asked_at = float("-inf")
+        self._reading = threading.Thread()
+        self._answered = True
+
+    def hash_of(self, key_id: str) -> str | None:
+        """The hash of a valid key's secret; None where there is no such key. Waits for PATIENCE_S
+        at most. Raises DatabaseAway."""
+        with self._lock:
+            age = time.monotonic() - self._asked_at
+            fresh_s = FRESH_S if self._answered and key_id in self._hashes else MISS_FRESH_S
+            if age > fresh_s and not self._reading.is_alive():
+                # What changes while it is read is read again in time.
+                self._asked_at, age = time.monotonic(), 0.0
+                self._reading = threading.Thread(target=self._read, daemon=True)
+                self._reading.start()
+            reading = self._reading
+        if reading.is_alive():
+            reading.join(max(0.0, PATIENCE_S - age))
+        kept = self._hashes.get(key_id)
+        if kept is None and (reading.is_alive() or not self._answered):
+            raise DatabaseAway("The database does not tell the keys.")
+        return kept
+
+    def _read(self) -> None:
+        try:
+            self._hashes = _read(self._engine)
+        except Exception as error:
+            if self._answered:
+                log.error("the keys cannot be read", extra={"kind": type(error).__name__})
+            self._answered = False
+        else:
+            self._answered = True
 
 
 def register(app: Flask, doorkeeper: Doorkeeper) -> None:

@@ -2,9 +2,10 @@
 network.
 
 A name is looked up once, every address it has is checked, and the connection goes to an address
-that was checked: a name server that answers differently the second time gains nothing. Each step of
-a redirect is checked like the first request. Proxies of the environment are ignored: they would do
-the looking up. The whole request has one time limit and one size limit, however slowly it trickles.
+that was checked: a name server that answers differently the second time gains nothing. Redirects
+are not followed, and the body of an answer is not read. Proxies of the environment are ignored:
+they would do the looking up. The whole request has one time limit, however slowly its answer
+trickles.
 """
 
 import queue
@@ -12,8 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -32,12 +32,10 @@ from service.addresses import (
 )
 
 __all__ = [
-    "AnswerRefused",
     "OutgoingRefused",
     "check_allow",
     "check_url",
     "client",
-    "read_capped",
     "resolve",
 ]
 
@@ -46,17 +44,13 @@ USER_AGENT = "syncnet-service"
 Resolver = Callable[[str, int], Sequence[str]]
 """Addresses of a host as text. Raises OSError where it has none."""
 
-_OWN = frozenset({"transport", "mounts", "proxy", "trust_env", "cert", "http1", "http2", "limits"})
+_OWN = frozenset(
+    {"transport", "mounts", "proxy", "trust_env", "cert", "http1", "http2", "limits"}
+    | {"follow_redirects", "max_redirects"}
+)
 
 _ends_at: ContextVar[float] = ContextVar("ends_at")
 """When the request that this thread works on must be over, on the monotonic clock."""
-
-
-class AnswerRefused(OutgoingRefused):
-    """What came back is larger than is read, or packed."""
-
-    code = "answer_refused"
-    advice = "Answer with less, and without Content-Encoding."
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -69,55 +63,37 @@ def client(
     allow: Sequence[str] = (),
     *,
     total_s: float = 30.0,
-    max_bytes: int = 16 * 2**20,
     resolve: Resolver = resolve,
     verify: ssl.SSLContext | bool = True,
     **options: Any,
 ) -> httpx.Client:
     """An HTTP client that only reaches what `check_url` and the addresses behind a name allow.
 
-    total_s: of one request from looking its name up to the last byte of its answer, redirects
-    with it, afterwards httpx.TimeoutException; max_bytes: of an answer's body; verify: as for
-    httpx, and SSL_CERT_FILE is honoured; options: further ones of httpx.Client. Redirects are
-    followed only with follow_redirects=True, and at most five.
+    total_s: of one request from looking its name up to the headers of its answer, afterwards
+    httpx.TimeoutException; verify: as for httpx, and SSL_CERT_FILE is honoured; options: further
+    ones of httpx.Client. Answers have a status and headers, and always an empty body.
 
-    Requests raise OutgoingRefused where the address may not be reached, AnswerRefused where the
-    answer may not be read, and httpx.HTTPError for everything else that can go wrong.
+    Requests raise OutgoingRefused where the address may not be reached, and httpx.HTTPError for
+    everything else that can go wrong.
     """
     if taken := options.keys() & _OWN:
         raise TypeError(f"not to be chosen here: {', '.join(sorted(taken))}")
     headers = httpx.Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
     headers.update(options.pop("headers", None))
-    transport = _Transport(tuple(allow), total_s, max_bytes, resolve, verify)
-    defaults: dict[str, Any] = {"timeout": httpx.Timeout(10.0, connect=5.0), "max_redirects": 5}
+    transport = _Transport(tuple(allow), total_s, resolve, verify)
+    defaults: dict[str, Any] = {"timeout": httpx.Timeout(10.0, connect=5.0)}
     return httpx.Client(
         transport=transport, trust_env=False, headers=headers, **(defaults | options)
     )
 
 
-def read_capped(response: httpx.Response, max_bytes: int) -> bytes:
-    """The body of an answer that is being streamed. Raises AnswerRefused as soon as it is known
-    to have more bytes, and reads no further."""
-    if int(response.headers.get("Content-Length", 0)) > max_bytes:
-        response.close()
-        raise _too_large()
-    body = bytearray()
-    for part in response.iter_raw():
-        body += part
-        if len(body) > max_bytes:
-            response.close()
-            raise _too_large()
-    return bytes(body)
-
-
 class _Transport(httpx.HTTPTransport):
-    """Checks every request that leaves, each step of a redirect too, and limits its answer."""
+    """Checks every request that leaves, and takes nothing of its answer but the head."""
 
     def __init__(
         self,
         allow: tuple[str, ...],
         total_s: float,
-        max_bytes: int,
         resolve: Resolver,
         verify: ssl.SSLContext | bool,
     ) -> None:
@@ -134,43 +110,16 @@ class _Transport(httpx.HTTPTransport):
         )
         self._allow = allow
         self._total_s = total_s
-        self._max_bytes = max_bytes
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         check_url(request.url, self._allow)
-        # httpx hands the extensions on to the next step of a redirect: one limit for all of them.
-        ends_at = request.extensions.setdefault("ends_at", time.monotonic() + self._total_s)
-        with _until(ends_at):
+        token = _ends_at.set(time.monotonic() + self._total_s)
+        try:
             response = super().handle_request(request)
-        assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101
-        packed = response.headers.get("Content-Encoding", "identity").lower() != "identity"
-        response.stream = _Body(response.stream, ends_at, 0 if packed else self._max_bytes)
-        return response
-
-
-class _Body(httpx.SyncByteStream):
-    """An answer's body within its limits of time and size. A packed one has none: it could unpack
-    to a thousand times what was received, and it was not asked for."""
-
-    def __init__(self, body: httpx.SyncByteStream, ends_at: float, max_bytes: int) -> None:
-        self._body = body
-        self._ends_at = ends_at
-        self._left = max_bytes
-
-    def __iter__(self) -> Iterator[bytes]:
-        parts = iter(self._body)
-        while True:
-            with _until(self._ends_at):
-                part = next(parts, None)
-            if part is None:
-                return
-            self._left -= len(part)
-            if self._left < 0:
-                raise _too_large()
-            yield part
-
-    def close(self) -> None:
-        self._body.close()
+        finally:
+            _ends_at.reset(token)
+        response.close()
+        return httpx.Response(response.status_code, headers=response.headers)
 
 
 class _Network(httpcore.SyncBackend):
@@ -256,15 +205,6 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-@contextmanager
-def _until(ends_at: float) -> Iterator[None]:
-    token = _ends_at.set(ends_at)
-    try:
-        yield
-    finally:
-        _ends_at.reset(token)
-
-
 def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
     """Seconds that the next step may take. Raises `late` where the request's time is over."""
     left = _ends_at.get() - time.monotonic()
@@ -293,7 +233,3 @@ def _looked_up(look_up: Callable[[], Sequence[str]], seconds: float) -> Sequence
     if isinstance(found, Exception):
         raise found
     return found
-
-
-def _too_large() -> AnswerRefused:
-    return AnswerRefused("The answer has more bytes than are read.")

@@ -25,6 +25,11 @@ of the connection."""
 WINDOW_S = 10.0
 """Seconds over which the speed of an upload is measured."""
 
+FREE_S = 60.0
+SPEED_UP = 64
+"""An upload that lasts longer than FREE_S must have been so many times as fast as the slowest that
+is borne, on the whole: nobody is to hold a place for hours."""
+
 
 class Deadlines:
     """Shuts the sockets whose reader is overdue. Safe to use from any thread."""
@@ -92,30 +97,37 @@ class PacedInput:
 
     It is read in pieces of as many bytes as have to arrive in WINDOW_S: a piece that takes longer
     is proof of a window that was too slow, and no window is that takes twice as long unnoticed.
+    On the whole it may take FREE_S, or as long as what has come takes at SPEED_UP times that speed.
     """
 
-    def __init__(
-        self, stream: IO[bytes], connection: socket.socket | None, bytes_per_second: int
-    ) -> None:
-        self._stream = stream
-        self._connection = connection
+    def __init__(self, environ: "WSGIEnvironment", bytes_per_second: int) -> None:
+        self._environ = environ
+        self._stream: IO[bytes] = environ["wsgi.input"]
+        self._connection = connection_of(environ)
         self._piece = max(1, int(bytes_per_second * WINDOW_S))
         self._rate = bytes_per_second
+        self._begun = time.monotonic()
+        self._received = 0
 
     def read(self, size: int = -1) -> bytes:
-        """At most a piece of it, b"" at its end. Raises UploadTooSlow; Malformed where the sender
-        has gone."""
+        """At most a piece of it, b"" at its end. Raises UploadTooSlow; Malformed where it breaks
+        off, after which nothing that comes over the connection can be told for a request."""
         size = self._piece if size < 0 else min(size, self._piece)
         broke_off: Exception | None = None
         data = b""
-        with deadlines.within(self._connection, WINDOW_S) as reading:
+        lasted = time.monotonic() - self._begun
+        left = max(FREE_S, self._received / (SPEED_UP * self._rate)) - lasted
+        with deadlines.within(self._connection, min(WINDOW_S, left)) as reading:
             try:
                 data = self._stream.read(size)
             except Exception as error:  # each server has its own for this
                 broke_off = error
         if reading.is_overdue():
-            raise UploadTooSlow(f"Fewer than {self._rate} bytes a second have arrived.")
+            least = self._rate if left > WINDOW_S else SPEED_UP * self._rate
+            raise UploadTooSlow(f"Fewer than {least} bytes a second have arrived.")
+        self._received += len(data)
         if broke_off is not None:
+            shut(self._environ)
             raise Malformed("The body of the request broke off.") from broke_off
         return data
 
@@ -123,9 +135,7 @@ class PacedInput:
 def pace(environ: "WSGIEnvironment", bytes_per_second: int) -> None:
     """Have the body of a request read at that speed at least; 0 for any."""
     if bytes_per_second:
-        environ["wsgi.input"] = PacedInput(
-            environ["wsgi.input"], connection_of(environ), bytes_per_second
-        )
+        environ["wsgi.input"] = PacedInput(environ, bytes_per_second)
 
 
 def shut(environ: "WSGIEnvironment") -> None:

@@ -157,8 +157,8 @@ class Settings(BaseSettings):
     retention_seconds: int = Field(
         default=24 * 3600,
         ge=0,
-        description="How long a result can be fetched; 0 deletes it within a minute of its delivery. "
-        "Recordings are deleted as soon as they are scored, whatever this says.",
+        description="How long a result can be fetched; 0 deletes it within a minute of its "
+        "delivery. Recordings are deleted as soon as they are scored, whatever this says.",
     )
     audit_retention_days: int = Field(
         default=90, ge=0, description="How long it is kept who asked and what was answered."
@@ -199,7 +199,8 @@ class Settings(BaseSettings):
     min_upload_bytes_per_second: int = Field(
         default=1024,
         ge=0,
-        description="Slower uploads are broken off after ten seconds; 0 waits for any.",
+        description="Slower uploads are broken off after ten seconds, and after a minute those "
+        "that have not come 64 times as fast on the whole; 0 waits for any.",
     )
     decode_timeout_seconds: FiniteFloat = Field(
         default=10, gt=0, description="Longest that decoding one recording may take."

@@ -79,7 +79,8 @@ def submit(wishes: Wishes, *, consent_required: bool) -> tuple[Job, bool]:
         raise Malformed(f"Send {FORM} or {JSON}.")
     uploads.check_length()
     job_id = wishes.job_id(jobs)
-    known = jobs.store.get(job_id) if wishes.headers.idempotency_key is not None else None
+    keyed = wishes.headers.idempotency_key is not None
+    known = jobs.store.get(job_id) if keyed else None
     if known is None:
         jobs.check(g.owner)
     fields = _fields(wishes, settings)
@@ -98,6 +99,8 @@ def submit(wishes: Wishes, *, consent_required: bool) -> tuple[Job, bool]:
         if known.body_sha256 != body_sha256:
             raise KeyReused("The idempotency key was used for another request.")
         return known, False
+    if not keyed:
+        jobs.looks.repeat(g.owner)  # the queue may have been filled while this one came
     return jobs.submit(
         NewJob(
             id=job_id,
@@ -111,7 +114,8 @@ def submit(wishes: Wishes, *, consent_required: bool) -> tuple[Job, bool]:
             video_path=path,
             must_end_by=wishes.must_end_by(),
             webhook_url=fields.webhook_url,
-        )
+        ),
+        known=keyed,
     )
 
 

@@ -41,6 +41,27 @@ def aged(engine: sa.Engine, days: float) -> None:
         connection.execute(audit.table.update().values(at=audit.table.c.at - days * DAY_S))
 
 
+def test_a_trail_writes_what_it_is_told_and_in_that_order(engine: sa.Engine) -> None:
+    trail = audit.Trail(engine)
+    trail.flush()  # nothing yet
+    for number in range(100):
+        trail.record("job.submitted", owner="anna", job_id=str(number))
+    trail.flush()
+    assert [row.job_id for row in audit.read(engine)] == [str(number) for number in range(100)]
+
+
+def test_what_a_trail_cannot_write_is_logged(
+    engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with engine.begin() as connection:
+        audit.table.drop(connection)
+    trail = audit.Trail(engine)
+    trail.record("job.submitted", owner="anna", job_id="first")
+    trail.flush()
+    (line,) = caplog.records
+    assert (line.__dict__["owner"], line.__dict__["job_id"]) == ("anna", "first")
+
+
 def test_a_row_says_who_asked_what_and_what_was_answered(engine: sa.Engine) -> None:
     begun = datetime.now(UTC) - timedelta(milliseconds=1)
     audit.record(

@@ -307,6 +307,7 @@ def test_the_audit_log_knows_who_asked_and_what_was_answered(tmp_path: Path) -> 
         for request_id in ("third", "again"):
             client.get(f"/jobs/{job_id}", headers={"X-Request-ID": request_id}).close()
         client.delete(f"/jobs/{job_id}", headers={"X-Request-ID": "fourth"}).close()
+        apps.jobs_of(app).trail.flush()
         rows = [
             (row.request_id, row.action, row.job_id, row.outcome, row.risk)
             for row in audit.read(apps.jobs_of(app).engine)

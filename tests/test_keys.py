@@ -3,7 +3,9 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import cli
 from service import access, audit, keys, problems
 from service.jobs import tables
 from service.keys import Doorkeeper, Unauthorized
+from service.problems import DatabaseAway
 from service.settings import Settings, SettingsError
 
 PUBLIC = {"host": "0.0.0.0"}
@@ -171,6 +174,82 @@ def test_many_threads_are_told_the_same(engine: sa.Engine) -> None:
     assert all(owner == key_id for owner, key_id in told)
 
 
+class Database:
+    """What the keys are read from; it can hang, and it can fail."""
+
+    def __init__(self, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._read = keys._read
+        self.answers = threading.Event()
+        self.answers.set()
+        self.fails = False
+        self.readings = 0
+        self.ended = 0
+        monkeypatch.setattr(keys, "_read", self.read)
+
+    def read(self, engine: sa.Engine) -> dict[str, str]:
+        self.readings += 1
+        try:
+            assert self.answers.wait(30)
+            if self.fails:
+                raise sa.exc.OperationalError("private", {}, Exception("private"))
+            return self._read(engine)
+        finally:
+            self.ended += 1
+
+
+@pytest.fixture
+def database(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> Database:
+    return Database(engine, monkeypatch)
+
+
+UNKNOWN = f"sk_{'0' * 12}_{'A' * 43}"
+
+
+def test_a_database_that_hangs_holds_up_nobody_whose_key_was_known(
+    engine: sa.Engine, clock: Clock, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "PATIENCE_S", 0.05)
+    text, key_id = keys.create(engine, "front end")
+    door = Doorkeeper(settings(**PUBLIC), engine)
+    assert door.identify(bearer(text)) == key_id
+    database.answers.clear()
+    for _ in range(10):
+        clock.now += 10
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(door.identify, [bearer(text)] * 8)) == {key_id}
+        with pytest.raises(DatabaseAway):
+            door.identify(bearer(UNKNOWN))
+    assert database.readings == 2, "one reads for all"
+    database.answers.set()
+    while database.ended < 2:
+        time.sleep(0.01)
+    clock.now += 10
+    with pytest.raises(Unauthorized):
+        door.identify(bearer(UNKNOWN))
+
+
+def test_a_database_that_fails_is_asked_once_a_second(
+    engine: sa.Engine, clock: Clock, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    text, key_id = keys.create(engine, "front end")
+    door = Doorkeeper(settings(**PUBLIC), engine)
+    assert door.identify(bearer(text)) == key_id
+    database.fails = True
+    clock.now += 10
+    for _ in range(20):
+        assert door.identify(bearer(text)) == key_id
+        with pytest.raises(DatabaseAway):
+            door.identify(bearer(UNKNOWN))
+    assert database.readings == 2
+    assert "the keys cannot be read" in caplog.text
+    assert "private" not in caplog.text
+    database.fails = False
+    assert keys.revoke(engine, key_id)
+    clock.now += 2
+    with pytest.raises(Unauthorized):
+        door.identify(bearer(text))
+
+
 def test_the_day_of_the_last_use_is_kept(engine: sa.Engine) -> None:
     text, key_id = keys.create(engine, "front end")
     (before,) = keys.list_all(engine)
@@ -196,6 +275,19 @@ def test_a_use_that_cannot_be_noted_costs_nothing(
     with caplog.at_level(logging.ERROR):
         assert Doorkeeper(settings(), engine).identify(bearer(text)) == key_id
     assert "could not be noted" in caplog.text
+
+
+def test_a_use_is_not_waited_for_that_the_database_does_not_note(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "PATIENCE_S", 0.05)
+    text, key_id = keys.create(engine, "front end")
+    door = Doorkeeper(settings(), engine)
+    with tables.writing(engine):  # nobody else writes meanwhile
+        assert door.identify(bearer(text)) == key_id
+        assert keys.list_all(engine)[0].last_used is None
+    while keys.list_all(engine)[0].last_used is None:
+        time.sleep(0.01)
 
 
 def test_a_public_service_without_a_key_does_not_start(engine: sa.Engine) -> None:

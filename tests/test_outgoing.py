@@ -1,6 +1,5 @@
 """Requests to addresses of strangers, against real servers on loopback. Nothing leaves it."""
 
-import gzip
 import ipaddress
 import shutil
 import socket
@@ -21,14 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.addresses import is_public
-from service.outgoing import (
-    AnswerRefused,
-    OutgoingRefused,
-    check_allow,
-    check_url,
-    client,
-    read_capped,
-)
+from service.outgoing import OutgoingRefused, check_allow, check_url, client
 
 Answer = Callable[["_Handler"], None]
 
@@ -142,7 +134,7 @@ def test_an_allowed_private_address_is_reached(serve: Serve) -> None:
     site = serve()
     for allow in ([site.entry], ["127.0.0.1"]):
         with client(allow) as http:
-            assert http.get(f"{site.url}a?b=c").text == "hello"
+            assert http.get(f"{site.url}a?b=c").status_code == 200
     assert site.asked == ["/a?b=c"] * 2
     assert site.headers[0]["user-agent"] == "syncnet-service"
     assert site.headers[0]["accept-encoding"] == "identity"
@@ -241,6 +233,8 @@ def test_no_way_of_writing_it_reaches_a_private_host(
         f"http://{'a.' * 130}org/",
         "http://example.org/\r\nHost: other",
         "https://[::1/",
+        "http://\ud800.org/",
+        "http://example.org/\udfff",
     ],
 )
 def test_only_plain_addresses_of_the_web_are_requested(url: str) -> None:
@@ -352,7 +346,7 @@ def test_an_allowed_name_is_reached_through_what_its_resolver_says(
     site = serve()
     monkeypatch.setattr(socket, "getaddrinfo", numeric_only(socket.getaddrinfo))
     with client(["internal.example"], resolve=names(internal_example=["127.0.0.1"])) as http:
-        assert http.get(f"http://internal.example:{site.port}/").text == "hello"
+        assert http.get(f"http://internal.example:{site.port}/").status_code == 200
     assert site.headers[0]["host"] == f"internal.example:{site.port}"
 
 
@@ -393,61 +387,24 @@ def test_proxies_of_the_environment_are_not_used(
     assert (len(site.asked), proxy.asked) == (1, [])
 
 
-@pytest.mark.parametrize("option", ["transport", "mounts", "proxy", "trust_env", "http2"])
+@pytest.mark.parametrize(
+    "option", ["transport", "mounts", "proxy", "trust_env", "http2", "follow_redirects"]
+)
 def test_the_checks_cannot_be_left_out(option: str) -> None:
     with pytest.raises(TypeError, match=option):
         client(**dict[str, Any]({option: None}))
 
 
-# Redirects
+# Answers
 
 
-def redirect_to(url: str) -> Answer:
-    return lambda handler: handler.reply(status=302, Location=url)
-
-
-def test_redirects_are_not_followed_unless_asked_for(serve: Serve) -> None:
+def test_a_redirect_is_an_answer_like_any_other(serve: Serve) -> None:
     other = serve()
-    site = serve(redirect_to(other.url))
+    site = serve(lambda handler: handler.reply(status=302, Location=other.url))
     with client([site.entry, other.entry]) as http:
-        assert http.get(site.url).status_code == 302
-        assert other.asked == []
-        assert http.get(site.url, follow_redirects=True).text == "hello"
-
-
-@pytest.mark.parametrize(
-    "target",
-    ["http://{entry}/", "http://localhost.:{port}/", "http://me@{entry}/", "http://0x7f.1"],
-)
-def test_a_redirect_to_a_private_host_is_refused(serve: Serve, target: str) -> None:
-    hidden = serve()
-    site = serve(redirect_to(target.format(entry=hidden.entry, port=hidden.port)))
-    with client([site.entry], follow_redirects=True) as http, pytest.raises(OutgoingRefused):
-        http.get(site.url)
-    assert (len(site.asked), hidden.asked) == (1, [])
-
-
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://example.org/"])
-def test_a_redirect_to_another_scheme_is_refused(serve: Serve, target: str) -> None:
-    site = serve(redirect_to(target))
-    with (
-        client([site.entry], follow_redirects=True) as http,
-        pytest.raises((OutgoingRefused, httpx.HTTPError)),
-    ):
-        http.get(site.url)
-
-
-def test_redirects_end(serve: Serve) -> None:
-    site = serve(redirect_to("/again"))
-    with (
-        client([site.entry], follow_redirects=True) as http,
-        pytest.raises(httpx.TooManyRedirects),
-    ):
-        http.get(site.url)
-    assert len(site.asked) == 6
-
-
-# Limits
+        answer = http.get(site.url)
+        assert (answer.status_code, answer.headers["Location"]) == (302, other.url)
+    assert other.asked == []
 
 
 def endless(handler: _Handler) -> None:
@@ -456,48 +413,27 @@ def endless(handler: _Handler) -> None:
         handler.wfile.write(bytes(65_536))
 
 
-def test_a_body_without_end_is_cut(serve: Serve) -> None:
-    site = serve(endless)
-    with client([site.entry]) as http, http.stream("GET", site.url) as response:
-        with pytest.raises(AnswerRefused):
-            read_capped(response, 100_000)
-        assert response.is_closed
-    with client([site.entry], max_bytes=100_000) as http, pytest.raises(AnswerRefused):
-        http.get(site.url)
+def packed(handler: _Handler) -> None:
+    handler.reply(b"this is not packed", Content_Encoding="gzip")
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(serve: Serve) -> None:
-    site = serve(lambda handler: handler.reply(Content_Length="100001"))
-    with (
-        client([site.entry]) as http,
-        http.stream("GET", site.url) as response,
-        pytest.raises(AnswerRefused),
-    ):
-        read_capped(response, 100_000)
-
-
-def test_a_body_as_large_as_may_be_is_read(serve: Serve) -> None:
-    site = serve(lambda handler: handler.reply(bytes(100_000)))
-    with client([site.entry], max_bytes=100_000) as http:
-        with http.stream("GET", site.url) as response:
-            assert read_capped(response, 100_000) == bytes(100_000)
-        assert http.get(site.url).content == bytes(100_000)
-
-
-def test_a_packed_body_is_not_unpacked(serve: Serve) -> None:
-    bomb = gzip.compress(bytes(10_000_000))
-    site = serve(lambda handler: handler.reply(bomb, Content_Encoding="gzip"))
-    with client([site.entry]) as http:
-        with pytest.raises(AnswerRefused):
-            http.get(site.url)
-        with http.stream("GET", site.url) as response:
-            assert response.status_code == 200
+def announced(handler: _Handler) -> None:
+    handler.reply(Content_Length="1000000000")
 
 
 def drip(handler: _Handler) -> None:
     handler.reply()
     while not handler.site.ending.wait(0.01):
         handler.wfile.write(b".")
+
+
+@pytest.mark.parametrize("answer", [endless, packed, announced, drip])
+def test_no_body_is_read(serve: Serve, answer: Answer) -> None:
+    site = serve(answer)
+    with client([site.entry], timeout=30) as http:
+        assert (http.get(site.url).status_code, http.get(site.url).content) == (200, b"")
+        with http.stream("GET", site.url) as response:
+            assert response.status_code == 200
 
 
 def drip_headers(handler: _Handler) -> None:
@@ -510,26 +446,12 @@ def stay_silent(handler: _Handler) -> None:
     handler.site.ending.wait()
 
 
-@pytest.mark.parametrize("answer", [drip, drip_headers, stay_silent])
+@pytest.mark.parametrize("answer", [drip_headers, stay_silent])
 def test_an_answer_that_trickles_without_end_is_cut(serve: Serve, answer: Answer) -> None:
     """Every single read is quick, so only the limit on the whole can end this."""
     site = serve(answer)
     with client([site.entry], total_s=0.5, timeout=30) as http, pytest.raises(httpx.ReadTimeout):
         http.get(site.url)
-
-
-def test_redirects_share_one_limit_of_time(serve: Serve) -> None:
-    def slowly_elsewhere(handler: _Handler) -> None:
-        handler.site.ending.wait(0.2)
-        handler.reply(status=302, Location="/again")
-
-    site = serve(slowly_elsewhere)
-    with (
-        client([site.entry], total_s=0.5, follow_redirects=True, max_redirects=1000) as http,
-        pytest.raises(httpx.TimeoutException),
-    ):
-        http.get(site.url)
-    assert len(site.asked) <= 3
 
 
 def test_every_request_has_a_time_of_its_own(serve: Serve) -> None:
@@ -573,7 +495,7 @@ def test_certificates_are_checked_by_name_not_by_address(
     known = names(good_example=["127.0.0.1"], other_example=["127.0.0.1"])
     allow = ["good.example", "other.example"]
     with client(allow, resolve=known, verify=trusting) as http:
-        assert http.get(f"https://good.example:{site.port}/").text == "hello"
+        assert http.get(f"https://good.example:{site.port}/").status_code == 200
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             http.get(f"https://other.example:{site.port}/")
     with (
@@ -583,7 +505,7 @@ def test_certificates_are_checked_by_name_not_by_address(
         http.get(f"https://good.example:{site.port}/")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with client(allow, resolve=known) as http:
-        assert http.get(f"https://good.example:{site.port}/").text == "hello"
+        assert http.get(f"https://good.example:{site.port}/").status_code == 200
 
 
 def test_ipv6_is_spoken(serve: Serve) -> None:
@@ -592,7 +514,7 @@ def test_ipv6_is_spoken(serve: Serve) -> None:
     except OSError:
         pytest.skip("this machine has no IPv6 on loopback")
     with client(["::1"]) as http:
-        assert http.get(f"http://[::1]:{site.port}/").text == "hello"
+        assert http.get(f"http://[::1]:{site.port}/").status_code == 200
     with client() as http, pytest.raises(OutgoingRefused):
         http.get(f"http://[::1]:{site.port}/")
     assert site.asked == ["/"]
@@ -620,7 +542,7 @@ def test_only_unicast_of_the_internet_is_public(address: ipaddress.IPv6Address) 
         assert int(address) >> 125 == 1 or address.ipv4_mapped or int(address) >> 96 == 0x64FF9B
 
 
-@given(st.text(max_size=60))
+@given(st.text(st.characters() | st.characters(categories=["Cs"]), max_size=60))
 def test_no_text_breaks_the_check(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}@good.example", f"https://a:{text}/"):
         try:

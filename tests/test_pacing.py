@@ -23,7 +23,8 @@ def connection(rate: int) -> Iterator[tuple[socket.socket, socket.socket, PacedI
     """A sender, the other end, and what is read there."""
     sender, receiver = socket.socketpair()
     with sender, receiver, receiver.makefile("rb") as stream:
-        yield sender, receiver, PacedInput(stream, receiver, rate)
+        environ = {"wsgi.input": stream, "gunicorn.socket": receiver}
+        yield sender, receiver, PacedInput(environ, rate)
 
 
 def everything(stream: PacedInput) -> bytes:
@@ -70,6 +71,43 @@ def test_who_drips_or_falls_silent_is_cut_off(pause_s: float) -> None:
             thread.join()
 
 
+def test_nobody_holds_a_place_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each window is fast enough; the whole is not."""
+    monkeypatch.setattr(pacing, "WINDOW_S", 0.1)
+    monkeypatch.setattr(pacing, "FREE_S", 0.5)
+    ended = threading.Event()
+
+    def send(sender: socket.socket) -> None:
+        while not ended.wait(0.02):
+            try:
+                sender.sendall(bytes(100))
+            except OSError:
+                return
+
+    with connection(rate=1000) as (sender, _, stream):
+        thread = threading.Thread(target=send, args=(sender,))
+        thread.start()
+        try:
+            with pytest.raises(UploadTooSlow, match="64000 bytes a second"):
+                everything(stream)
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_who_is_fast_enough_on_the_whole_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "FREE_S", 0.1)
+    with connection(rate=1000) as (sender, _, stream):
+        sent = threading.Thread(target=sender.sendall, args=(bytes(64_000),))
+        sent.start()
+        while len(stream.read()) == 400 and sent.is_alive():
+            pass
+        time.sleep(0.2)
+        sent.join()
+        sender.shutdown(socket.SHUT_WR)
+        everything(stream)
+
+
 def test_without_a_connection_slowness_is_told_afterwards() -> None:
     class Slow:
         def read(self, size: int) -> bytes:
@@ -77,16 +115,27 @@ def test_without_a_connection_slowness_is_told_afterwards() -> None:
             return b"x" * size
 
     with pytest.raises(UploadTooSlow):
-        PacedInput(Slow(), None, 1000).read(10)  # type: ignore[arg-type]
+        PacedInput({"wsgi.input": Slow()}, 1000).read(10)
 
 
-def test_a_body_that_breaks_off_is_malformed() -> None:
+def test_a_body_that_breaks_off_is_malformed_and_the_last_of_its_connection() -> None:
     class Broken:
         def read(self, size: int) -> bytes:
             raise EOFError(f"{size} private")
 
-    with pytest.raises(Malformed, match="broke off") as caught:
-        PacedInput(Broken(), None, 1000).read(10)  # type: ignore[arg-type]
+    told: list[str] = []
+    one, other = socket.socketpair()
+    with one, other:
+        environ = {
+            "wsgi.input": Broken(),
+            "gunicorn.socket": one,
+            pacing.CLOSE: lambda: told.append("close"),
+        }
+        with pytest.raises(Malformed, match="broke off") as caught:
+            PacedInput(environ, 1000).read(10)
+        one.settimeout(5)
+        assert one.recv(1) == b""  # nothing is read any more
+    assert told == ["close"]
     assert "private" not in str(caught.value)
 
 

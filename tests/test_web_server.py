@@ -4,9 +4,12 @@ import contextlib
 import json
 import os
 import re
+import resource
+import selectors
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +17,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gunicorn.config import Config  # type: ignore[import-untyped]
 from serving import GUNICORN, ROOT, Server
 
+from service import web_server
 from service.headers import ALWAYS, UNLESS_SET
 
 pytestmark = pytest.mark.slow
@@ -47,6 +52,16 @@ def read_all(connection: socket.socket) -> bytes:
     return received
 
 
+def read_answer(connection: socket.socket) -> bytes:
+    """One answer of /health/live, to the end of its body."""
+    received = b""
+    while not received.endswith(b"}\n"):
+        more = connection.recv(65536)
+        assert more, received
+        received += more
+    return received
+
+
 def test_half_a_head_holds_no_thread(server: Server) -> None:
     waiting = [connect(server, head) for head in (b"", b"GET /hea") for _ in range(2 * THREADS)]
     assert server.client.get("/health/live").status_code == 200
@@ -73,6 +88,146 @@ def test_a_second_request_on_the_connection_may_come_with_the_first(server: Serv
     one = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert read_all(connect(server, one + one + last)).count(b"HTTP/1.1 200 OK") == 3
+
+
+def answered_soon(server: Server) -> None:
+    """Sooner than any thread is let go of that somebody holds."""
+    assert httpx.get(f"http://127.0.0.1:{server.port}/health/live", timeout=3).status_code == 200
+
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_the_beginning_of_a_second_request_holds_no_thread(server: Server) -> None:
+    waiting = [connect(server, LIVE + b"\r\nG") for _ in range(3 * THREADS)]
+    for connection in waiting:
+        assert read_answer(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+    answered_soon(server)
+    for connection in waiting:
+        connection.sendall(LIVE[1:] + b"Connection: close\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 100000", b"Transfer-Encoding: chunked"])
+def test_a_body_that_nobody_reads_holds_no_thread(server: Server, framing: bytes) -> None:
+    waiting = [connect(server, LIVE + framing + b"\r\n\r\nf") for _ in range(3 * THREADS)]
+    for connection in waiting:
+        answer = read_answer(connection)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+    answered_soon(server)
+    for connection in waiting:
+        assert read_all(connection) == b""
+
+
+def test_a_connection_goes_on_after_a_body_that_was_read(server: Server) -> None:
+    asked = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    last = LIVE + b"Connection: close\r\n\r\n"
+    answers = read_all(connect(server, asked + last))
+    assert answers.startswith(b"HTTP/1.1 4")
+    assert b"HTTP/1.1 200 OK\r\n" in answers
+
+
+def test_who_does_not_close_holds_nobody_up(server: Server) -> None:
+    last = [connect(server, LIVE + b"Connection: close\r\n\r\n") for _ in range(3 * THREADS)]
+    for connection in last:
+        assert read_answer(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+    answered_soon(server)
+    for connection in last:
+        connection.close()
+
+
+def test_who_does_not_take_the_answer_is_let_go(server: Server) -> None:
+    stubborn = []
+    for _ in range(THREADS):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection.send(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        stubborn.append(connection)
+    url = f"http://127.0.0.1:{server.port}/health/live"
+    assert httpx.get(url, timeout=40).status_code == 200
+    for connection in stubborn:
+        connection.close()
+
+
+def test_the_oldest_of_too_many_halves_goes(server: Server) -> None:
+    begun = [connect(server, LIVE) for _ in range(web_server.MAX_PARTIAL)]
+    newer = [connect(server, LIVE) for _ in range(10)]
+    for connection in begun[:10]:
+        assert read_all(connection) == b""
+    for connection in [*begun[10:], *newer]:
+        connection.sendall(b"Connection: close\r\n\r\n")
+    for connection in [*begun[10:], *newer]:
+        assert read_all(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_process_without_descriptors_left_lives_on(tmp_path: Path) -> None:
+    with Server(tmp_path, APPLICATION) as server:
+        pid = server.worker()
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 10, limits[1]))
+        crowd = [connect(server) for _ in range(40)]
+        while "nobody can be accepted" not in server.log.read_text():
+            time.sleep(0.05)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        answered_soon(server)
+        for connection in crowd:
+            connection.close()
+        assert server.worker() == pid
+
+
+def test_connections_that_ask_for_nothing_make_room(tmp_path: Path) -> None:
+    with Server(tmp_path, APPLICATION, GUNICORN_CMD_ARGS="--worker-connections 80") as server:
+        crowd = [connect(server) for _ in range(200)]
+        answered_soon(server)
+        for connection in crowd:
+            connection.close()
+
+
+def test_as_many_descriptors_as_may_be_and_fewer_connections(tmp_path: Path) -> None:
+    command = (
+        "import resource, gunicorn_config as c;"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE), c.worker_connections)"
+    )
+    for soft, hard, connections in ((256, 4096, 1000), (256, 512, 320), (128, 128, 64)):
+        told = subprocess.run(
+            [sys.executable, "-c", command],
+            cwd=ROOT,
+            env={**os.environ, "DATA_DIR": str(tmp_path)},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)),  # noqa: B023
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert told.stdout.split() == [str(hard), str(hard), str(connections)]
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> Iterator[web_server.DrainingWorker]:
+    """A web process that has not begun to accept."""
+    worker = web_server.DrainingWorker(1, os.getpid(), [], None, 30, Config(), None)
+    worker.poller = selectors.DefaultSelector()
+    yield worker
+    worker.poller.close()
+    worker.tmp.close()
+
+
+def test_halves_are_not_looked_at_at_every_turn(
+    idle: web_server.DrainingWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(web_server, "LOOK_S", 60.0)
+    monkeypatch.setattr(idle, "_look", lambda conn, until: looked.append(conn))
+    for _ in range(50):
+        idle._partial["a connection"] = time.monotonic() + 60
+        idle.wait_for_and_dispatch_events(0)
+    assert looked == ["a connection"]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +310,33 @@ def test_all_web_processes_count_together(tmp_path: Path) -> None:
         assert len(pids) >= 2, "one process has answered everything"
     with Server(tmp_path, APPLICATION) as server:
         assert "/health/live" not in server.client.get("/metrics").text
+
+
+def test_a_worker_that_runs_on_goes_on_counting(tmp_path: Path) -> None:
+    """`syncnet-service worker` is not ended with the service, and its figures count all along."""
+    folder = tmp_path / "data" / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "counter_1.db").write_bytes(b"of a process that is no more")
+    command = (
+        "from service import metrics;"
+        "metrics.observe_job('cancelled', None, 1.0); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        cwd=ROOT,
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        with Server(tmp_path, APPLICATION) as server:
+            told = server.client.get("/metrics").text
+            assert not (folder / "counter_1.db").exists()
+        worker.communicate(b"\n")
+    assert 'syncnet_jobs_total{code="",risk="",state="cancelled"} 1.0' in told
+    with Server(tmp_path, APPLICATION) as server:
+        assert 'state="cancelled"' not in server.client.get("/metrics").text
 
 
 def test_a_public_service_without_a_key_ends_in_one_line(tmp_path: Path) -> None:

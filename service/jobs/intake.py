@@ -1,13 +1,18 @@
 """Where recordings come in: kept, admitted and queued; and where they are given up."""
 
 import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from service.audit import Trail
 from service.jobs import tables
 from service.jobs.local_worker import LocalWorker
-from service.jobs.records import AdmissionLimits, Job, NewJob
+from service.jobs.records import AdmissionError, AdmissionLimits, Job, KeyReused, NewJob, QueueFull
 from service.jobs.storage import Storage
 from service.jobs.store import JobStore
 from service.jobs.watcher import Watcher
@@ -16,6 +21,53 @@ from service.scoring.scorer import ENGINE
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
+
+
+REMEMBERED_S = 0.1
+"""For so long what was found is believed: a crowd is refused at the cost of one."""
+
+
+class Looks:
+    """Whether there was room just now, for everybody and for each owner. Safe to use from any
+    thread."""
+
+    def __init__(self) -> None:
+        self._last: dict[str | None, tuple[float, AdmissionError | None]] = {}
+        self._lock = threading.Lock()
+
+    def repeat(self, owner: str) -> bool:
+        """Whether it was looked for that owner. Raises AdmissionError where he was refused, or
+        everybody was."""
+        now = time.monotonic()
+        with self._lock:
+            found = {w: e for w, (at, e) in self._last.items() if now - at < REMEMBERED_S}
+        for whose in (None, owner):
+            if error := found.get(whose):
+                raise type(error)(str(error), error.retry_after_s)
+        return owner in found
+
+    @contextmanager
+    def noted(self, owner: str) -> Iterator[None]:
+        """Note the refusal that what is done here ends with."""
+        try:
+            yield
+        except KeyReused:
+            raise
+        except AdmissionError as error:
+            self.note(None if isinstance(error, QueueFull) else owner, error)
+            raise
+
+    def taken_on(self) -> None:
+        """There is less room than when it was looked."""
+        with self._lock:
+            self._last = {w: look for w, look in self._last.items() if look[1] is not None}
+
+    def note(self, whose: str | None, found: AdmissionError | None = None) -> None:
+        """That owner, or everybody, was refused; None: was not."""
+        now = time.monotonic()
+        with self._lock:
+            fresh = {w: look for w, look in self._last.items() if now - look[0] < REMEMBERED_S}
+            self._last = {**fresh, whose: (now, found)}
 
 
 @dataclass(frozen=True)
@@ -29,24 +81,40 @@ class Jobs:
     worker: LocalWorker | None
     limits: AdmissionLimits
     queue: Queue = field(repr=False)
+    trail: Trail = field(repr=False)
+    looks: Looks = field(default_factory=Looks, repr=False)
+    # The database takes one writer at a time; who waits for it there sleeps in growing steps.
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _looking: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def submit(self, new: NewJob) -> tuple[Job, bool]:
+    def submit(self, new: NewJob, *, known: bool = False) -> tuple[Job, bool]:
         """Take a job on; the job, and whether it is new. Its recording is in the storage; it is
-        deleted where it is not needed. Raises AdmissionError."""
+        deleted where it is not needed. known: it may be there already, and then needs no room.
+        Raises AdmissionError."""
         try:
-            job, created = self.store.admit(new, self.limits, self.queue.enqueue)
+            with self._turn, self.looks.noted(new.owner):
+                if not known:
+                    self.looks.repeat(new.owner)
+                job, created = self.store.admit(new, self.limits, self.queue.enqueue)
         except BaseException:
             self._discard(new.media)
             raise
         if not created:
             self._discard(new.media)
-        elif self.worker:
+            return job, created
+        self.looks.taken_on()
+        if self.worker:
             self.worker.ensure()
         return job, created
 
     def check(self, owner: str) -> None:
-        """Whether that owner's next job would be taken on now. Raises AdmissionError."""
-        self.store.check(owner, self.limits)
+        """Whether that owner's next job would be taken on, as far as was seen in the last
+        REMEMBERED_S. Raises AdmissionError."""
+        with self._looking:
+            if not self.looks.repeat(owner):
+                with self.looks.noted(owner):
+                    self.store.check(owner, self.limits)
+                self.looks.note(owner)
 
     def cancel(self, job_id: str) -> Job | None:
         """End a job that is still open, and delete its recording; None where it is not."""
@@ -67,6 +135,7 @@ class Jobs:
         self.watcher.stop()
         if self.worker:
             self.worker.close()
+        self.trail.flush()
         self.queue.close()
         self.engine.dispose()
 
@@ -96,4 +165,5 @@ def open_jobs(settings: Settings, engine: str = ENGINE) -> Jobs:
             settings.max_queue, settings.max_queue_per_key, settings.rate_limit_per_minute
         ),
         queue=Queue(database),
+        trail=Trail(database),
     )
