@@ -162,10 +162,10 @@ class Slow(io.BytesIO):
 def test_waiting_begins_when_the_recording_is_there(tmp_path: Path) -> None:
     body = (
         b'--b\r\nContent-Disposition: form-data; name="video"; filename="x"\r\n\r\n'
-        + bytes(400_000)
+        + bytes(100_000)
         + b"\r\n--b--\r\n"
     )
-    with apps.application(tmp_path, processing_timeout_seconds=0.4) as app, apps.scoring(app):
+    with apps.application(tmp_path, processing_timeout_seconds=0.3) as app, apps.scoring(app):
         answer = app.test_client().post(
             "/score",
             content_type="multipart/form-data; boundary=b",
@@ -173,7 +173,7 @@ def test_waiting_begins_when_the_recording_is_there(tmp_path: Path) -> None:
             content_length=len(body),
         )
         assert answer.status_code == 200, answer.text
-        assert answer.get_json()["request_time_ms"] > 400
+        assert answer.get_json()["request_time_ms"] > 300
 
 
 def test_with_a_key_the_job_is_kept_for_the_next_time(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ print(*sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_the_web_process_never_imports_what_only_the_analysis_needs(tmp_path: Path) -> None:
     environment = {
         **os.environ,

@@ -94,6 +94,7 @@ def test_a_job_is_scored_and_its_recording_deleted(desk: Desk) -> None:
     assert desk.media() == []
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_recording_is_the_result(desk: Desk) -> None:
     job = desk.ended(desk.submit("raise NoFace nobody there"))
     assert job.state == "failed"
@@ -102,6 +103,7 @@ def test_what_is_wrong_with_the_recording_is_the_result(desk: Desk) -> None:
     assert desk.media() == []
 
 
+@pytest.mark.slow
 def test_progress_is_told_while_it_runs(desk: Desk, tmp_path: Path) -> None:
     marker, go = tmp_path / "held", tmp_path / "go"
     os.mkfifo(go)

@@ -175,6 +175,7 @@ def test_the_deadline_kills_the_process_and_the_next_request_is_served(
     assert desk.pid() != first
 
 
+@pytest.mark.slow
 def test_a_replacement_loads_the_networks_before_anybody_asks(desk: Desk, tmp_path: Path) -> None:
     with pytest.raises(errors.DeadlineExceeded):
         desk.score(f"hold {tmp_path / 'held'}", seconds=2.0)

@@ -380,6 +380,7 @@ def test_errors_of_the_analysis(server: Server, kind: str, status: int, code: st
     assert problem["detail"] == "as said"
 
 
+@pytest.mark.slow
 def test_what_crashes_every_scoring_process_is_given_up(server: Server) -> None:
     answer = server.post(f"signal {int(signal.SIGSEGV)}".encode())
     assert_problem(answer, 500, "analysis_failed")
@@ -495,6 +496,7 @@ def test_the_deadline_is_enforced(tmp_path: Path) -> None:
         assert [part["code"] for part in body["missing"]] == ["timeout"]
 
 
+@pytest.mark.slow
 def test_who_waits_in_the_queue_for_too_long_is_told_so(tmp_path: Path) -> None:
     """And with an idempotency key finds the same job again."""
     key = {"Idempotency-Key": "again"}
@@ -516,6 +518,7 @@ def test_who_waits_in_the_queue_for_too_long_is_told_so(tmp_path: Path) -> None:
         wait_until(lambda: server.stored() == [])
 
 
+@pytest.mark.slow
 def test_ending_politely_lets_go_of_who_waits_and_loses_nothing(tmp_path: Path) -> None:
     marker, go = tmp_path / "held", tmp_path / "go"
     os.mkfifo(go)
@@ -536,6 +539,7 @@ def test_ending_politely_lets_go_of_who_waits_and_loses_nothing(tmp_path: Path) 
         assert server.stored() == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_was_receiving_is_swept_at_the_next_start(tmp_path: Path) -> None:
     with (
         Server(tmp_path, APPLICATION) as server,
@@ -558,6 +562,7 @@ def test_what_a_killed_server_was_receiving_is_swept_at_the_next_start(tmp_path:
         assert server.post(b"answer").status_code == 200
 
 
+@pytest.mark.slow
 def test_paths_are_off_unless_a_root_is_set(tmp_path: Path, root: Path) -> None:
     with Server(tmp_path, APPLICATION) as server:
         answer = server.client.post("/score", json={"video_path": str(root / "inner.webm")})
@@ -583,6 +588,7 @@ def test_a_bad_setting_ends_the_start_with_one_line(
     assert line.startswith(f"settings: {said}")
 
 
+@pytest.mark.slow
 def test_interrupting_ends_everything_at_once(tmp_path: Path) -> None:
     """Ctrl-C: nothing is left running, and the recording of what was in hand is kept for it."""
     marker = tmp_path / "held"
