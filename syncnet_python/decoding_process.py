@@ -1,8 +1,11 @@
 """What runs in a decoding process: decode one file, say what was found, end.
 
-Started by `isolation.Decoder` before it is needed. It says READY, waits for an order with two
-descriptors, the file and where pictures go, gives up everything else and decodes. It ends when
-the other side closes the connection or dies.
+It says READY, waits for an order with two descriptors, the file and where pictures go, gives up
+everything else and decodes. It ends when the other side closes the connection or dies.
+
+Each is the copy of a stem, a process that has imported everything and never meets a file: starting
+Python and PyAV takes six times as long as all else about a short recording. `isolation.Decoder` has
+one.
 """
 
 import contextlib
@@ -10,8 +13,11 @@ import io
 import json
 import mmap
 import os
+import signal
 import socket
+import struct
 import threading
+import time
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -26,6 +32,17 @@ from syncnet_python.limits import PIXELS_4K, Limits
 from syncnet_python.results import SAMPLES_PER_FRAME
 
 READY = b"ready\n"
+
+ORDER = struct.Struct("=ci")
+COPY, AWAIT, KILL = b"c", b"a", b"k"
+"""What a stem is told: COPY, with a connection for the copy; AWAIT or KILL with a process id."""
+
+STATUS = struct.Struct("=i")
+"""What it answers: the process id of the copy, or how that ended, negative for a signal."""
+
+DYING_S = 1.0
+"""How long a process that has let go of its connection may take to end by itself."""
+
 MAX_ORDER = 4096  # bytes
 
 MEMORY = 350 << 20
@@ -34,8 +51,47 @@ to 3840x2160 pixels. One takes 12 to 33 MB, and codecs keep several and one a th
 cameras need 170 MB, those of 10 bits or with 4:2:2 colours 320 MB."""
 
 
+def serve(descriptor: int) -> None:
+    """Be a stem until the other side closes the connection. descriptor: this side of it."""
+    control = socket.socket(fileno=descriptor)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            message, theirs, _, _ = socket.recv_fds(control, ORDER.size, 1)
+            if not message:
+                return
+            order, pid = ORDER.unpack(message)
+            if order == COPY:
+                answer = _copy(control, theirs[0])
+            else:
+                answer = _ended(pid, 0.0 if order == KILL else DYING_S)
+            control.sendall(STATUS.pack(answer))
+
+
+def _copy(control: socket.socket, connection: int) -> int:
+    """Process id of a new decoding process."""
+    if pid := os.fork():
+        os.close(connection)
+        return pid
+    sandbox.die_with_parent()
+    control.close()
+    main(connection)
+    os._exit(0)
+
+
+def _ended(pid: int, patience_s: float) -> int:
+    """How that copy ended; it is killed where it does not end by itself in that time."""
+    until = time.monotonic() + patience_s
+    while not (found := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > until:
+            os.kill(pid, signal.SIGKILL)
+            found = os.waitpid(pid, 0)
+            break
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(found[1])
+
+
 def main(descriptor: int) -> None:
-    """descriptor: this side of the connection."""
+    """Decode one file. descriptor: this side of the connection."""
     connection = socket.socket(fileno=descriptor)
     try:
         connection.sendall(READY)

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from syncnet_python import decoding_answers
-from syncnet_python.decoding_process import READY
+from syncnet_python.decoding_process import AWAIT, COPY, DYING_S, KILL, ORDER, READY, STATUS
 from syncnet_python.errors import (
     AnalysisFailed,
     DecoderCrashed,
@@ -39,9 +40,9 @@ from syncnet_python.media import Recording
 _ROOT = str(Path(__file__).resolve().parent.parent)
 PROGRAM = (
     f"import sys; sys.path.append({_ROOT!r}); "
-    "from syncnet_python import decoding_process; decoding_process.main(int(sys.argv[1]))"
+    "from syncnet_python import decoding_process; decoding_process.serve(int(sys.argv[1]))"
 )
-"""What a decoding process runs; its argument is the number of a descriptor."""
+"""What the stem of the decoding processes runs; its argument is the number of a descriptor."""
 
 # One heap for all threads' frames, kept between frames instead of given back and asked for anew; a
 # second one would reserve address space, which counts, for what little is in it.
@@ -52,6 +53,9 @@ _FRUGAL = {
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
 
+_STEM_S = DYING_S + 4.0
+"""How long a stem may take to say how a process has ended."""
+
 _MAX_ANSWER = 8 * 1024 * 1024
 
 log = logging.getLogger(__name__)
@@ -60,21 +64,24 @@ log = logging.getLogger(__name__)
 class Decoder:
     """`media.read` for strangers' files: the same recordings, pixel for pixel.
 
-    One spare process is always started and waiting; every process decodes one file. Safe to use
-    from any thread. Processes end with this one, however that ends.
+    Every file is decoded by a process of its own, the copy of a stem that is always waiting. Safe
+    to use from any thread. Processes end with this one, however that ends.
     root: a folder that others write to; a file below it is decoded only if it is there still when
-    it is opened, whatever links have been made on the way meanwhile. program: Python source that a
-    decoding process runs.
+    it is opened, whatever links have been made on the way meanwhile. program: Python source that
+    the stem runs.
     """
 
     def __init__(self, program: str = PROGRAM, *, root: Path | None = None) -> None:
         self._program = program
         self._root = root.resolve() if root else None
         self._lock = threading.Lock()
-        self._spares: deque[_Child] = deque()
+        self._stems: deque[_Stem] = deque()  # one, or none
         self._closed = False
-        self._finalizer = weakref.finalize(self, _end_all, self._spares)
-        self._start_spare()
+        self._finalizer = weakref.finalize(self, _end_all, self._stems)
+        try:
+            self._stem()
+        except OSError as error:  # the first file tries again
+            log.error("no decoding process: %s", type(error).__name__)
 
     def read(
         self, path: Path, limits: Limits | None = None, *, needs_audio: bool = True
@@ -96,13 +103,11 @@ class Decoder:
                 raise DecodeTimedOut(
                     f"the recording was not decoded within {limits.decode_s:g} seconds"
                 ) from None
-            finally:
-                self._start_spare()  # not before, or both would want the processor
             # The process has ended: what it wrote stays as it is.
             return decoding_answers.recording(answer, memory.mapped(), limits)
 
     def close(self) -> None:
-        """End the spare process. The decoder cannot be used afterwards."""
+        """End all its processes. The decoder cannot be used afterwards."""
         with self._lock:
             self._closed = True
         self._finalizer()
@@ -113,42 +118,43 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start_spare(self) -> None:
+    def _stem(self) -> "_Stem":
+        """The one that is there, or a new one where that has died. Raises OSError,
+        AnalysisFailed."""
         with self._lock:
-            if not self._closed and not self._spares:
-                try:
-                    self._spares.append(_Child(self._program))
-                except OSError as error:  # the next file tries again
-                    log.error("no spare decoding process: %s", type(error).__name__)
+            if self._closed:
+                raise AnalysisFailed("the decoder is closed")
+            if self._stems and not self._stems[0].alive():
+                self._stems.pop().end()
+            if not self._stems:
+                self._stems.append(_Stem(self._program))
+            return self._stems[0]
 
     def _ordered(self, order: bytes, file: int, target: int, deadline: float) -> "_Child":
-        """A process that has its order: the spare, or a new one where that has died meanwhile.
-        Raises TimeoutError, AnalysisFailed."""
+        """A process that has its order. Raises TimeoutError, AnalysisFailed."""
+        tries = 2  # the stem may have died since it was last asked
         while True:
-            with self._lock:
-                if self._closed:
-                    raise AnalysisFailed("the decoder is closed")
-                spare = self._spares.pop() if self._spares else None
+            tries -= 1
+            child = None
             try:
-                child = spare or _Child(self._program)
-            except OSError as error:
-                raise AnalysisFailed("no decoding process can be started") from error
-            try:
+                child = _Child(self._stem(), deadline)
                 child.take(order, file, target, deadline)
                 return child
-            except TimeoutError:
-                child.end()
-                raise
             except OSError as error:
-                child.end()
-                if spare is None:
+                if child:
+                    child.end()
+                if isinstance(error, TimeoutError):
+                    raise
+                if not tries:
                     raise AnalysisFailed("no decoding process can be started") from error
 
 
-class _Child:
-    """One decoding process and this side of the connection to it."""
+class _Stem:
+    """The process whose copies decode, and this side of the connection to it. Safe to use from
+    any thread."""
 
     def __init__(self, program: str) -> None:
+        self._lock = threading.Lock()
         self._connection, theirs = socket.socketpair()
         # Where the loader of an unusual Python finds its libraries is all that it may know.
         environment = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
@@ -164,6 +170,54 @@ class _Child:
                 start_new_session=True,
             )
             unstarted.pop_all()
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def copy(self, connection: int, deadline: float) -> int:
+        """Process id of a new copy, which has the other side of that connection. Raises OSError,
+        TimeoutError."""
+        return self._ask(COPY, 0, deadline - time.monotonic(), connection)
+
+    def ended(self, pid: int, *, kill: bool) -> int:
+        """How a copy has ended, negative for a signal. kill: at once; else it has DYING_S. Once
+        for each. Raises OSError where the stem has died, and its copies with it."""
+        return self._ask(KILL if kill else AWAIT, pid, _STEM_S)
+
+    def end(self) -> None:
+        """Kill it, which kills its copies, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _ask(self, order: bytes, pid: int, patience_s: float, *connection: int) -> int:
+        with self._lock:
+            try:
+                self._connection.settimeout(max(patience_s, 1e-3))
+                socket.send_fds(self._connection, [ORDER.pack(order, pid)], connection)
+                answer = self._connection.recv(STATUS.size, socket.MSG_WAITALL)
+                return int(STATUS.unpack(answer)[0])
+            except (OSError, struct.error) as error:  # it is dead, or of no use any more
+                self._process.kill()
+                self._process.wait()
+                if isinstance(error, TimeoutError):
+                    raise
+                raise ConnectionResetError("the stem of the decoders has died") from error
+
+
+class _Child:
+    """One decoding process and this side of the connection to it. Raises OSError, TimeoutError."""
+
+    def __init__(self, stem: _Stem, deadline: float) -> None:
+        self._stem = stem
+        self._ended = False
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self.pid = stem.copy(theirs.fileno(), deadline)
+            except OSError:
+                self._connection.close()
+                raise
 
     def __enter__(self) -> "_Child":
         return self
@@ -202,8 +256,9 @@ class _Child:
 
     def end(self) -> None:
         """Kill the process, whatever it does, and wait until it is gone."""
-        self._process.kill()
-        self._process.wait()
+        if not self._ended:
+            with contextlib.suppress(OSError):  # then it is gone as well
+                self._stem.ended(self.pid, kill=True)
         self._connection.close()
 
     def _wait_until(self, deadline: float) -> None:
@@ -211,15 +266,16 @@ class _Child:
 
     def _death(self) -> RecordingError:
         """Why it ended without an answer."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if self._process.wait(timeout=1) == -signal.SIGXCPU:
+        with contextlib.suppress(OSError):
+            self._ended = True
+            if self._stem.ended(self.pid, kill=False) == -signal.SIGXCPU:
                 return DecoderOverran("the recording takes more processor time than decoding may")
         return DecoderCrashed("the decoder died of the recording")
 
 
-def _end_all(children: deque[_Child]) -> None:
-    while children:
-        children.pop().end()
+def _end_all(stems: deque[_Stem]) -> None:
+    while stems:
+        stems.pop().end()
 
 
 class _Memory:

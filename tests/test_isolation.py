@@ -36,8 +36,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def program(before: str = "", decode: str = "") -> str:
-    """A decoding process in which `before` runs at first, and `decode` once the limits are set;
-    it ends by returning the answer."""
+    """A stem in which `before` runs at first, and `decode` in its copies once the limits are set;
+    that ends by returning the answer."""
     lines = "".join(
         f"    {line}\n" for line in (decode or "return real(*args, **kwargs)").split("\n")
     )
@@ -49,7 +49,7 @@ def program(before: str = "", decode: str = "") -> str:
         f"def decode(*args, **kwargs):\n{lines}"
         "decoding_process.decode = decode\n"
         f"{before}\n"
-        "decoding_process.main(int(sys.argv[1]))\n"
+        "decoding_process.serve(int(sys.argv[1]))\n"
     )
 
 
@@ -255,7 +255,12 @@ def test_a_decoding_process_knows_nothing_of_this_one(
 ) -> None:
     monkeypatch.setenv("SYNCNET_TEST_SECRET", "hush")
     told = program(
-        "listed = ' '.join([os.getcwd(), *sorted(os.environ), *os.listdir('/proc/self/fd')])",
+        "real_main = decoding_process.main\n"
+        "def main(descriptor):\n"
+        "    global listed\n"
+        "    listed = ' '.join([os.getcwd(), *sorted(os.environ), *os.listdir('/proc/self/fd')])\n"
+        "    real_main(descriptor)\n"
+        "decoding_process.main = main",
         "return {'kind': 'refused', 'error': 'Undecodable', 'message': listed}",
     )
     with Decoder(told) as decoder, pytest.raises(errors.Undecodable) as caught:
@@ -300,7 +305,12 @@ def test_whatever_a_decoding_process_does_is_an_error_of_the_recording(
 
 # What the kernel says of the process's own memory, opened while that can be done.
 WEIGHED = (
-    "status = open('/proc/self/status')",
+    "real_main = decoding_process.main\n"
+    "def main(descriptor):\n"
+    "    global status\n"
+    "    status = open('/proc/self/status')\n"
+    "    real_main(descriptor)\n"
+    "decoding_process.main = main",
     "said = real(*args, **kwargs)\nstatus.seek(0)\n"
     "peak = next(int(line.split()[1]) for line in status if line.startswith('VmHWM'))\n"
     "result = len(said['steps']) if said['kind'] == 'done' else said['error']\n"
@@ -405,19 +415,31 @@ def test_a_process_that_uses_up_its_processor_time_is_told_apart(clip: Path) -> 
         decoder.read(clip)
 
 
-def spare(decoder: Decoder) -> int:
-    return decoder._spares[0]._process.pid
+def stem_of(decoder: Decoder) -> int:
+    return decoder._stem()._process.pid
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def copies(stem: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{stem}/task/{stem}/children").read_text().split()]
 
 
 @pytest.mark.parametrize("when", ["before it has the file", "while it decodes"])
 def test_a_stopped_process_is_killed_at_the_limit(clip: Path, when: str) -> None:
     with Decoder(program(decode="signal.raise_signal(signal.SIGSTOP)")) as decoder:
-        pid = spare(decoder)
+        stem = stem_of(decoder)
         if when != "while it decodes":
-            os.kill(pid, signal.SIGSTOP)
+            os.kill(stem, signal.SIGSTOP)
         with pytest.raises(errors.DecodeTimedOut):
             decoder.read(clip, Limits(decode_s=1.0))
-        assert not Path(f"/proc/{pid}").exists()
+        assert alive(stem) == (when == "while it decodes")
+        assert not alive(stem) or copies(stem) == []
 
 
 DONE = {
@@ -489,54 +511,78 @@ def test_a_process_that_cannot_start_is_our_fault(clip: Path) -> None:
         decoder.read(clip)
 
 
-def test_a_spare_that_cannot_be_started_costs_no_recording(
+def test_where_no_process_can_be_started_the_next_file_tries_again(
     clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError("no process more")
 
-    with Decoder() as decoder:
-        with monkeypatch.context() as patch:
-            patch.setattr(isolation.subprocess, "Popen", refuse)
-            assert len(decoder.read(clip).frames) > 0
-            assert "BlockingIOError" in caplog.text
-            with pytest.raises(errors.AnalysisFailed):
-                decoder.read(clip)
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation.subprocess, "Popen", refuse)
+        decoder = Decoder()
+        assert "BlockingIOError" in caplog.text
+        with pytest.raises(errors.AnalysisFailed):
+            decoder.read(clip)
+    with decoder:
         assert len(decoder.read(clip).frames) > 0
 
 
-def test_every_file_has_a_process_of_its_own_and_a_dead_spare_is_replaced(
-    clip: Path, decoder: Decoder
+def test_every_file_has_a_process_of_its_own_and_a_dead_stem_is_replaced(
+    clip: Path, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = spare(decoder)
+    used: list[int] = []
+    copy = isolation._Stem.copy
+
+    def noted(*arguments: Any) -> int:
+        used.append(copy(*arguments))
+        return used[-1]
+
+    monkeypatch.setattr(isolation._Stem, "copy", noted)
+    stem = stem_of(decoder)
     decoder.read(clip)
-    second = spare(decoder)
-    assert first != second
-    assert not Path(f"/proc/{first}").exists()
-    os.kill(second, signal.SIGKILL)
     decoder.read(clip)
-    assert spare(decoder) not in (first, second)
+    assert stem_of(decoder) == stem
+    os.kill(stem, signal.SIGKILL)
+    decoder.read(clip)
+    assert stem_of(decoder) != stem
+    assert len(set(used)) == 3
+    assert not any(map(alive, used))
 
 
 def test_processes_end_with_the_decoder(clip: Path) -> None:
     decoder = Decoder()
-    pid = spare(decoder)
+    stem = stem_of(decoder)
     decoder.close()
-    assert not Path(f"/proc/{pid}").exists()
+    assert not alive(stem)
     with pytest.raises(errors.AnalysisFailed):
         decoder.read(clip)
 
 
+def ordered(decoder: Decoder, clip: Path) -> isolation._Child:
+    """A process that decodes."""
+    with clip.open("rb") as file, isolation._Memory() as memory:
+        order = json.dumps({"limits": {}, "needs_audio": True}).encode()
+        return decoder._ordered(order, file.fileno(), memory.descriptor, time.monotonic() + 30)
+
+
 def test_a_process_ends_when_the_other_side_is_gone(clip: Path) -> None:
-    for source in (isolation.PROGRAM, program(decode="time.sleep(600)")):
-        with Decoder(source) as decoder:
-            child = decoder._spares[0]
-            if source != isolation.PROGRAM:
-                with clip.open("rb") as file, isolation._Memory() as memory:
-                    order = json.dumps({"limits": {}, "needs_audio": True}).encode()
-                    child.take(order, file.fileno(), memory.descriptor, time.monotonic() + 30)
+    with Decoder(program(decode="time.sleep(600)")) as decoder:
+        waiting = isolation._Child(decoder._stem(), time.monotonic() + 30)
+        for child in (waiting, ordered(decoder, clip)):
             child._connection.shutdown(socket.SHUT_RDWR)
-            assert child._process.wait(timeout=30) is not None
+            assert decoder._stem().ended(child.pid, kill=False) == 0
+            child._connection.close()
+
+
+def test_a_process_ends_with_the_stem_though_it_was_stopped(clip: Path) -> None:
+    with Decoder(program(decode="signal.raise_signal(signal.SIGSTOP)")) as decoder:
+        child = ordered(decoder, clip)
+        os.kill(stem_of(decoder), signal.SIGKILL)
+        until = time.monotonic() + 30
+        while alive(child.pid):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        child.end()
 
 
 @pytest.mark.slow

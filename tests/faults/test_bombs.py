@@ -41,12 +41,12 @@ class Watch:
         return max(self._peaks_kb.values()) / 1024
 
     def _look(self) -> None:
-        pids = self._service.pids("decoder")
+        stems = self._service.pids("decoder")
         while not self._ended.wait(_POLL_S):
-            alive = [pid for pid in pids if processes.alive(pid)]
-            for pid in alive:
+            for pid in processes.descendants(stems):
                 self._peaks_kb[pid] = max(self._peaks_kb.get(pid, 0), peak_kb(pid))
-            pids = alive or self._service.pids("decoder")
+            if not all(map(processes.alive, stems)):
+                stems = self._service.pids("decoder")
 
 
 def peak_kb(pid: int) -> int:
