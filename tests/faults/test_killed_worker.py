@@ -16,7 +16,7 @@ from faults.senders import Senders
 KILLS = int(os.environ.get("FAULT_ROUNDS", "60"))
 SOAK_KILLS = 10 * KILLS
 RESUMED_WITHIN_S = 30.0
-SPREAD_S = 3.0
+SPREAD_S = 2.0
 """A kill comes this long at most after the work has gone on: time enough to load the networks
 and to score."""
 SEED = 5
