@@ -78,10 +78,7 @@ class Decoder:
         self._stems: deque[_Stem] = deque()  # one, or none
         self._closed = False
         self._finalizer = weakref.finalize(self, _end_all, self._stems)
-        try:
-            self._stem()
-        except OSError as error:  # the first file tries again
-            log.error("no decoding process: %s", type(error).__name__)
+        self._prepare()
 
     def read(
         self, path: Path, limits: Limits | None = None, *, needs_audio: bool = True
@@ -103,6 +100,8 @@ class Decoder:
                 raise DecodeTimedOut(
                     f"the recording was not decoded within {limits.decode_s:g} seconds"
                 ) from None
+            finally:
+                self._prepare()
             # The process has ended: what it wrote stays as it is.
             return decoding_answers.recording(answer, memory.mapped(), limits)
 
@@ -117,6 +116,14 @@ class Decoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _prepare(self) -> None:
+        """See that there is a stem for the next file, which tries again where there is none."""
+        with contextlib.suppress(AnalysisFailed):  # closed meanwhile
+            try:
+                self._stem()
+            except OSError as error:
+                log.error("no decoding process: %s", type(error).__name__)
 
     def _stem(self) -> "_Stem":
         """The one that is there, or a new one where that has died. Raises OSError,
