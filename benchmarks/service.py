@@ -59,22 +59,24 @@ def server() -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "gunicorn", "app:app", "-c", "gunicorn_config.py"]
-    environment = os.environ | {"PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warning"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    try:
-        _wait_until_healthy(process, url)
-        yield process, url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warning"}
+        environment = os.environ | settings | {"DATA_DIR": folder}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        try:
+            _wait_until_ready(process, url)
+            yield process, url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
-def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            httpx.get(f"{url}/health", timeout=2).raise_for_status()
-        except httpx.TransportError:
+            httpx.get(f"{url}/health/ready", timeout=2).raise_for_status()
+        except httpx.HTTPError:
             time.sleep(0.1)
         else:
             return
