@@ -3,8 +3,10 @@
 import queue
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +20,7 @@ FULL_EVERY = 10
 after decoding and looking for faces."""
 MAY_GROW_MIB = 30.0
 CLIENTS = 2
+CROWD = 16
 ROLES: tuple[Role, ...] = ("web", "worker", "scorer")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(4 * 3600)]
@@ -62,6 +65,14 @@ def send(service: Service, recordings: list[bytes]) -> Counter[int]:
     return statuses
 
 
+def fill_pools(service: Service) -> None:
+    """Have the service open as many connections to its database as it ever keeps: more come
+    whenever more requests than before happen to want one at the same moment."""
+    with ThreadPoolExecutor(CROWD) as crowd:
+        for answer in crowd.map(lambda _: service.job(str(uuid.uuid4())), range(40 * CROWD)):
+            assert answer.status_code == 404
+
+
 def test_a_thousand_scores_leave_nothing_behind(
     serve: Callable[..., Service],
     small_clip: bytes,
@@ -74,6 +85,7 @@ def test_a_thousand_scores_leave_nothing_behind(
         small_clip if soak or i % FULL_EVERY == 0 else brief_clip for i in range(1, SCORES + 1)
     ]
     begin = time.monotonic()
+    fill_pools(service)
     statuses = send(service, recordings[:WARM])
     pids = {role: service.pids(role) for role in ROLES}
     before = holdings(service)
