@@ -17,6 +17,7 @@ from service import (
     metrics_page,
     openapi,
     problems,
+    schemas,
     uploads,
 )
 from service.jobs.intake import open_jobs
@@ -38,7 +39,7 @@ def create_app(settings: Settings | None = None, *, engine: str = ENGINE) -> Fla
     logs.setup(settings.log_level, settings.log_format)
     app = Flask("syncnet-service", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_video_bytes + api.MAX_FIELDS_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_video_bytes + schemas.MAX_FIELDS_BYTES
     # Also bounds the form parser's buffer: up to twice the 64 KiB that it reads at once.
     app.config["MAX_FORM_MEMORY_SIZE"] = 4 * 64 * 1024
     app.config["MAX_FORM_PARTS"] = 20

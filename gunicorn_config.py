@@ -99,7 +99,7 @@ def _check_keys() -> None:
     from service import keys
     from service.jobs import tables
 
-    _settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _settings.make_data_dir()
     engine = tables.open_engine(_settings.database)
     try:
         keys.check_start(_settings, engine)

@@ -15,12 +15,9 @@ from service.jobs.intake import Jobs
 from service.jobs.records import AdmissionError, Job
 from service.operations import JSON
 from service.problems import Busy, JobCancelled, JobExpired, RequestError, from_library
-from service.schemas import MAX_FIELDS_BYTES
 from service.settings import Settings
 from service.submissions import Wishes, submit
 from syncnet_python.errors import DeadlineExceeded
-
-__all__ = ["MAX_FIELDS_BYTES", "blueprint"]
 
 blueprint = Blueprint("score", __name__)
 

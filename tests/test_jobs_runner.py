@@ -12,6 +12,7 @@ import service_doubles as doubles
 from service.jobs import tables
 from service.jobs.records import AdmissionLimits, Job, NewJob
 from service.jobs.runner import JobRunner
+from service.jobs.storage import Storage
 from service.jobs.store import JobStore
 from syncnet_python.errors import AnalysisFailed
 
@@ -20,7 +21,7 @@ class EndpointGone(Exception):
     """An object store's own error, which is no OSError."""
 
 
-class Shelf:
+class Shelf(Storage):
     """A storage that fails as it is told to."""
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +66,7 @@ def runner(store: JobStore, shelf: Shelf) -> JobRunner:
     return JobRunner(
         "one",
         store,
-        shelf,  # type: ignore[arg-type]
+        shelf,
         Scoring(),  # type: ignore[arg-type]
         places=1,
         timeout_s=10,

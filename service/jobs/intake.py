@@ -1,6 +1,5 @@
 """Where recordings come in: kept, admitted and queued; and where they are given up."""
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -19,9 +18,6 @@ from service.jobs.watcher import Watcher
 from service.jobs.workflow import Queue
 from service.scoring.scorer import ENGINE
 from service.settings import Settings
-
-log = logging.getLogger(__name__)
-
 
 REMEMBERED_S = 0.1
 """For so long what was found is believed: a crowd is refused at the cost of one."""
@@ -141,10 +137,7 @@ class Jobs:
 
     def _discard(self, media: str | None) -> None:
         if media is not None:
-            try:
-                self.storage.delete(media)
-            except Exception as error:  # an object store has its own; swept up later
-                log.error("a recording cannot be deleted: %s", type(error).__name__)
+            self.storage.discard(media)
 
 
 def open_jobs(settings: Settings, engine: str = ENGINE) -> Jobs:

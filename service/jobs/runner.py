@@ -85,18 +85,12 @@ class JobRunner:
         return self._insist(lambda: self._store.get(job_id))
 
     def clean(self, job_id: str) -> None:
-        """Delete the recording of a job that has ended. What cannot be deleted now is left to the
-        next sweep."""
+        """Delete the recording of a job that has ended, or leave it to the next sweep."""
         job = self._insist(lambda: self._store.get(job_id))
         if job is None or not job.ended or not (job.media or job.video_path):
             return
-        if job.media:
-            try:
-                self._storage.delete(job.media)
-            except Exception as error:  # an object store has errors of its own
-                log.error("a recording cannot be deleted: %s", type(error).__name__)
-                return
-        self._insist(lambda: self._store.forget_media(job_id))
+        if job.media is None or self._storage.discard(job.media):
+            self._insist(lambda: self._store.forget_media(job_id))
 
     def running(self) -> set[str]:
         """Ids of the jobs that are in hand now."""

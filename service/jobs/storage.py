@@ -5,6 +5,7 @@ A recording is known by a random key and nothing else: no name, type or sender i
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import fsspec  # type: ignore[import-untyped]
+
+log = logging.getLogger(__name__)
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _COPY = "syncnet-media-"
@@ -58,6 +61,16 @@ class Storage:
     def delete(self, key: str) -> None:
         """Remove a recording; it may be gone already."""
         self._place.delete(_checked(key))
+
+    def discard(self, key: str) -> bool:
+        """Delete a recording that nobody needs; False, and logged, where that fails: it is left to
+        the next sweep."""
+        try:
+            self.delete(key)
+        except Exception as error:  # an object store has errors of its own
+            log.error("a recording cannot be deleted: %s", type(error).__name__)
+            return False
+        return True
 
     def keys_older_than(self, seconds: float) -> list[str]:
         """Keys of what was put in more than so many seconds ago. Other files are passed over."""

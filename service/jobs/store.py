@@ -143,12 +143,7 @@ class JobStore:
         """Write what came of that attempt; False where the job has ended or begun anew since."""
         changed: dict[str, Any]
         if isinstance(outcome, SyncNetError):
-            failed = describe(outcome)
-            changed = {
-                "state": "failed",
-                "error_kind": failed.error,
-                "error_message": failed.message,
-            }
+            changed = _failed(outcome)
         else:
             changed = {
                 "state": "succeeded",
@@ -175,16 +170,7 @@ class JobStore:
 
     def lost(self, job_id: str, error: SyncNetError) -> bool:
         """End an open job that nothing will ever run."""
-        failed = describe(error)
-        return self._change(
-            job_id,
-            OPEN,
-            state="failed",
-            stage=None,
-            error_kind=failed.error,
-            error_message=failed.message,
-            finished_at=time.time(),
-        )
+        return self._change(job_id, OPEN, **_failed(error), stage=None, finished_at=time.time())
 
     def delivered(self, job_id: str) -> bool:
         """Its owner has been told the end of a job; whether for the first time."""
@@ -301,6 +287,11 @@ def _update(
 ) -> sa.Update:
     found = tables.jobs.update().where(_jobs.id == job_id, _jobs.state.in_(states), *conditions)
     return found.values(values)
+
+
+def _failed(error: SyncNetError) -> dict[str, Any]:
+    told = describe(error)
+    return {"state": "failed", "error_kind": told.error, "error_message": told.message}
 
 
 def _erased(*conditions: sa.ColumnElement[bool]) -> sa.Update:

@@ -233,7 +233,7 @@ def sweep(settings: Settings, store: JobStore, storage: Storage, runner: JobRunn
     in_use = store.media_in_use()
     for key in storage.keys_older_than(ORPHAN_S):
         if key not in in_use:
-            storage.delete(key)
+            storage.discard(key)
     if settings.retention_seconds:
         store.expire(settings.retention_seconds)
     else:
