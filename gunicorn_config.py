@@ -4,6 +4,7 @@ Everything an operator may choose is in `service.settings`; a wrong value ends h
 """
 
 import contextlib
+import gc
 import os
 import resource
 import sys
@@ -122,6 +123,10 @@ def post_worker_init(worker: Any) -> None:
     application.extensions["draining"] = lambda: not worker.alive
     if local_worker := application.extensions["jobs"].worker:
         local_worker.ensure()
+    # What was loaded stays: to go through all of it in search of garbage would take a tenth of a
+    # second, in which nobody is answered.
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -131,10 +136,3 @@ def worker_exit(server: Any, worker: Any) -> None:
         from app import close
 
         close(application)
-
-
-def child_exit(server: Any, worker: Any) -> None:
-    """Whatever a web process showed as its present state is no more; what it counted stays."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

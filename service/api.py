@@ -120,7 +120,9 @@ def _answer(job: Job) -> Response:
 
 
 def _accepted(job: Job) -> Response:
-    """202: where to ask for the job. Raises JobExpired for one that was deleted."""
+    """202: where to ask for the job. Raises JobCancelled, JobExpired."""
+    if job.state == "cancelled":
+        raise JobCancelled("The job was cancelled.")
     if job.state == "expired":
         raise JobExpired()
     answer = Response(responses.dump(responses.accepted(job)), status=202, mimetype=JSON)

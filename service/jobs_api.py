@@ -85,8 +85,10 @@ def _own(job_id: str) -> Job:
 
 
 def _kept(job_id: str) -> Job:
-    """The same, unless it was deleted. Raises JobMissing, JobExpired."""
+    """The same, unless it was deleted or cancelled. Raises JobMissing, JobExpired."""
     job = _own(job_id)
+    if job.state == "cancelled":
+        raise JobExpired("The job was cancelled.")
     if job.state == "expired":
         raise JobExpired()
     return job

@@ -70,7 +70,7 @@ class Accepted(BaseModel):
     """The recording will be scored; nobody waits for the answer."""
 
     job_id: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    state: Literal["queued", "running", "succeeded", "failed"]
     links: Links
 
 
@@ -78,7 +78,7 @@ class JobBody(BaseModel):
     """How far a job is, and what came of it: a result, an error, or neither."""
 
     job_id: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    state: Literal["queued", "running", "succeeded", "failed"]
     stage: str | None = Field(description="What is done now; null before and after.")
     progress: float = Field(ge=0, le=1)
     created: datetime

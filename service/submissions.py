@@ -74,15 +74,24 @@ def submit(wishes: Wishes, *, consent_required: bool) -> tuple[Job, bool]:
     Raises RequestError, AdmissionError.
     """
     jobs: Jobs = current_app.extensions["jobs"]
-    settings: Settings = current_app.extensions["settings"]
     if request.mimetype not in (FORM, JSON):
         raise Malformed(f"Send {FORM} or {JSON}.")
     uploads.check_length()
     job_id = wishes.job_id(jobs)
+    known = jobs.store.get(job_id) if wishes.headers.idempotency_key is not None else None
+    if known is not None:
+        return _receive(wishes, job_id, known, consent_required=consent_required)
+    with jobs.arriving(g.owner):
+        return _receive(wishes, job_id, None, consent_required=consent_required)
+
+
+def _receive(
+    wishes: Wishes, job_id: str, known: Job | None, *, consent_required: bool
+) -> tuple[Job, bool]:
+    """As `submit`. known: the job of that id, where it is there."""
+    jobs: Jobs = current_app.extensions["jobs"]
+    settings: Settings = current_app.extensions["settings"]
     keyed = wishes.headers.idempotency_key is not None
-    known = jobs.store.get(job_id) if keyed else None
-    if known is None:
-        jobs.check(g.owner)
     fields = _fields(wishes, settings)
     wishes.received()
     if fields.user_consent is False or (consent_required and not fields.user_consent):

@@ -111,7 +111,7 @@ def test_what_is_refused_at_the_last_moment_leaves_no_recording(
     for _ in range(2):
         apps.post_async(client)
     kept = apps.media_of(app)
-    monkeypatch.setattr(type(apps.jobs_of(app)), "check", lambda *_: None)
+    monkeypatch.setattr(type(apps.jobs_of(app)), "_check", lambda *_: None)
     problem_of(apps.post(client), 429, "too_many_jobs")
     assert apps.media_of(app) == kept
 

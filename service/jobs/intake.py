@@ -22,6 +22,9 @@ from service.settings import Settings
 REMEMBERED_S = 0.1
 """For so long what was found is believed: a crowd is refused at the cost of one."""
 
+DOOR_S = 0.1
+"""How long a recording is kept waiting for those that came before it."""
+
 
 class Looks:
     """Whether there was room just now, for everybody and for each owner. Safe to use from any
@@ -66,6 +69,45 @@ class Looks:
             self._last = {**fresh, whose: (now, found)}
 
 
+class Door:
+    """Lets in as many recordings as there is room for. The others wait for a moment: if those
+    before them take the last of it, they need not be received. Safe to use from any thread."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._inside = 0
+        self._changed = threading.Condition()
+
+    def seen(self, room: int) -> None:
+        """There is room for so many."""
+        with self._changed:
+            self._room = room
+            self._changed.notify_all()
+
+    def taken_on(self) -> None:
+        """One of them has taken its room."""
+        with self._changed:
+            self._room -= 1
+
+    @contextmanager
+    def passed(self) -> Iterator[bool]:
+        """While a recording is received; whether it had to wait."""
+        with self._changed:
+            waits = self._full()
+            if waits:
+                self._changed.wait_for(lambda: not self._full(), DOOR_S)
+            self._inside += 1
+        try:
+            yield waits
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify()
+
+    def _full(self) -> bool:
+        return self._inside >= max(1, self._room)
+
+
 @dataclass(frozen=True)
 class Jobs:
     """The jobs as a web process sees them. Made by `open_jobs`, ended by `close`."""
@@ -78,6 +120,7 @@ class Jobs:
     limits: AdmissionLimits
     queue: Queue = field(repr=False)
     trail: Trail = field(repr=False)
+    door: Door = field(repr=False)
     looks: Looks = field(default_factory=Looks, repr=False)
     # The database takes one writer at a time; who waits for it there sleeps in growing steps.
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -99,17 +142,28 @@ class Jobs:
             self._discard(new.media)
             return job, created
         self.looks.taken_on()
+        self.door.taken_on()
         if self.worker:
             self.worker.ensure()
         return job, created
 
-    def check(self, owner: str) -> None:
+    @contextmanager
+    def arriving(self, owner: str) -> Iterator[None]:
+        """While a recording of that owner is received and submitted. Raises AdmissionError where
+        it would not be taken on."""
+        self._check(owner)
+        with self.door.passed() as waited:
+            if waited:
+                self._check(owner)
+            yield
+
+    def _check(self, owner: str) -> None:
         """Whether that owner's next job would be taken on, as far as was seen in the last
         REMEMBERED_S. Raises AdmissionError."""
         with self._looking:
             if not self.looks.repeat(owner):
                 with self.looks.noted(owner):
-                    self.store.check(owner, self.limits)
+                    self.door.seen(self.store.check(owner, self.limits))
                 self.looks.note(owner)
 
     def cancel(self, job_id: str) -> Job | None:
@@ -159,4 +213,5 @@ def open_jobs(settings: Settings, engine: str = ENGINE) -> Jobs:
         ),
         queue=Queue(database),
         trail=Trail(database),
+        door=Door(settings.max_queue),
     )

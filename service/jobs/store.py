@@ -93,12 +93,13 @@ class JobStore:
         digest = hmac.digest(secret.encode(), f"{owner}\0{key}".encode(), hashlib.sha256)
         return str(uuid.UUID(bytes=digest[:16], version=4))
 
-    def check(self, owner: str, limits: AdmissionLimits) -> None:
-        """Whether a job of that owner would be admitted now; counts nothing.
-        Raises AdmissionError."""
+    def check(self, owner: str, limits: AdmissionLimits) -> int:
+        """For how many jobs there is room now, where one of that owner would be admitted; counts
+        nothing. Raises AdmissionError."""
         with self.engine.connect() as connection:
-            _check_queue(connection, owner, limits)
+            room = _check_queue(connection, owner, limits)
             _rate_left(connection, owner, limits.per_minute, time.time())
+        return room
 
     def get(self, job_id: str) -> Job | None:
         with self.engine.connect() as connection:
@@ -321,7 +322,7 @@ def _job(row: sa.Row[Any]) -> Job:
     return Job(**plain, verdict=verdict, error=error)
 
 
-def _check_queue(connection: sa.Connection, owner: str, limits: AdmissionLimits) -> None:
+def _check_queue(connection: sa.Connection, owner: str, limits: AdmissionLimits) -> int:
     counted = sa.select(
         sa.func.count(), sa.func.count().filter(_jobs.owner == owner).label("own")
     ).where(_jobs.state.in_(OPEN))
@@ -330,6 +331,7 @@ def _check_queue(connection: sa.Connection, owner: str, limits: AdmissionLimits)
         raise QueueFull("As many recordings wait to be analysed as may.")
     if own >= limits.queue_per_owner:
         raise TooManyJobs("As many recordings of yours wait to be analysed as may.")
+    return limits.queue - everyone
 
 
 def _rate_left(connection: sa.Connection, owner: str, per_minute: int, now: float) -> None:
