@@ -50,7 +50,7 @@ IMPURE = {"os", "time", "logging", "random", "subprocess", "socket", "httpx", "a
 
 
 def sources() -> list[Path]:
-    folders = [ROOT / name for name in (*LAYERS, *OFFLINE)]
+    folders = [ROOT / name for name in (*LAYERS, *sorted(OFFLINE))]
     files = [f.with_suffix(".py") for f in folders if f.with_suffix(".py").exists()]
     return files + [p for f in folders if f.is_dir() for p in sorted(f.rglob("*.py"))]
 

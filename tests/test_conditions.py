@@ -49,6 +49,7 @@ def pictures(recording: Recording) -> NDArray[np.float64]:
     return np.stack([recording.frames.bgr(i) for i in range(len(recording.frames))]).astype(float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["babble 10 dB", "white noise 10 dB"])
 def test_noise_is_ten_decibels_below_and_leaves_the_picture(
     name: str, recording: Recording, studio: Studio, tmp_path: Path
@@ -83,6 +84,7 @@ def test_fifteen_frames_a_second_keep_their_time(
     assert np.array_equal(after.audio[:1000], recording.audio[:1000])
 
 
+@pytest.mark.slow
 def test_faces_shrink_to_64_pixels(recording: Recording, studio: Studio, tmp_path: Path) -> None:
     after = disturbed("64-pixel face", recording, studio, tmp_path)
     track, _ = studio.face(after.frames)

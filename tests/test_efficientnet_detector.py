@@ -317,6 +317,7 @@ def test_flicker_costs_its_whole_height(a, b, count):
     assert aggregate([0.0, 1.0] * count, range(2 * count)).temporal_consistency == 0
 
 
+@pytest.mark.slow
 def test_flips_average_the_logits_of_the_picture_and_its_mirror_image(register):
     state = random_state()
     register(state, flip=True)

@@ -48,6 +48,7 @@ def crops(tmp_path: Path) -> Path:
     return tmp_path / "faces"
 
 
+@pytest.mark.slow
 def test_artifact_writes_figures_a_page_and_rows(tmp_path: Path, crops: Path) -> None:
     done = run("evaluate", "artifact", crops, "--crops", "--files", "rows.csv")
     assert done.exit_code == 0, "one file that cannot be measured stops nothing"

@@ -90,6 +90,7 @@ def written(path: Path, container: Any = "webm-vp8-opus", **fields: Any) -> Path
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLIPS)
 def test_the_recording_is_the_one_that_is_read_in_process(
     tmp_path: Path, decoder: Decoder, name: str
@@ -272,6 +273,7 @@ def test_a_decoding_process_knows_nothing_of_this_one(
     assert len([name for name in known if name.isdigit()]) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deed", "error"),
     [
@@ -430,6 +432,7 @@ def copies(stem: int) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{stem}/task/{stem}/children").read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before it has the file", "while it decodes"])
 def test_a_stopped_process_is_killed_at_the_limit(clip: Path, when: str) -> None:
     with Decoder(program(decode="signal.raise_signal(signal.SIGSTOP)")) as decoder:
@@ -478,6 +481,7 @@ NONSENSE: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NONSENSE)
 def test_an_answer_that_makes_no_sense_is_not_believed(clip: Path, name: str) -> None:
     source = program(decode=f"inf = float('inf'); return {NONSENSE[name]!r}")

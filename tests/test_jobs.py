@@ -83,6 +83,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_job_is_scored_and_its_recording_deleted(desk: Desk) -> None:
     job = desk.ended(desk.submit("answer"))
     assert job.state == "succeeded"

@@ -137,6 +137,7 @@ def test_a_clear_match_is_not_doubted_and_its_offset_runs_on(recording: media.Re
     assert result.changes == ()
 
 
+@pytest.mark.slow
 def test_a_jump_of_the_offset_is_reported_in_the_recordings_time(tmp_path: Path) -> None:
     recording = small(tmp_path, seconds=4.0)
     tracks = pipeline.find_tracks(recording.frames, Boxes(lambda i: [FACE]))
@@ -153,6 +154,7 @@ def test_a_jump_of_the_offset_is_reported_in_the_recordings_time(tmp_path: Path)
     assert (change.before, change.after) == (0.0, 6.0)
 
 
+@pytest.mark.slow
 def test_where_nothing_matches_the_reason_is_named(tmp_path: Path) -> None:
     recording = small(tmp_path, seconds=3.0)
     hiss = np.random.default_rng(0).normal(0, 900, len(recording.audio)).astype(np.int16)

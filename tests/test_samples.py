@@ -155,6 +155,7 @@ def test_head_is_placed_mirrored_and_turned() -> None:
     assert turned[1] < 160 - 10, "a quarter turn clockwise brings the mouth to the left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_containers_carry_what_they_claim(name: Any, tmp_path: Path) -> None:
     path = tmp_path / "clip"
@@ -206,6 +207,7 @@ def test_rates_and_channels(
     assert len(frames) == int(2 * Fraction(fps))
 
 
+@pytest.mark.slow
 def test_browser_recording(tmp_path: Path) -> None:
     path = tmp_path / "recording.webm"
     spec = talking_clip(path, seed=4, **SMALL, **BROWSER)
@@ -224,6 +226,7 @@ def test_browser_recording(tmp_path: Path) -> None:
     assert sound.size > 31_000
 
 
+@pytest.mark.slow
 def test_sound_may_start_after_the_picture(tmp_path: Path) -> None:
     path = tmp_path / "late.webm"
     talking_clip(path, start_offset_s=-0.3, **SMALL)

@@ -218,6 +218,7 @@ def test_a_process_killed_while_idle_costs_no_request(desk: Desk) -> None:
     assert desk.pid() != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["{}", "no json", '{"kind": "done", "verdict": null}'])
 def test_a_process_that_answers_nonsense_is_replaced(desk: Desk, words: str) -> None:
     first = desk.pid()
@@ -283,6 +284,7 @@ def test_an_analysis_that_its_caller_breaks_off_answers_nobody_else(desk: Desk) 
         desk.score("raise NoFace the second")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stage", "partial", "done", "failed"])
 def test_an_answer_to_another_order_is_refused(desk: Desk, kind: str) -> None:
     first = desk.pid()

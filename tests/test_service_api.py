@@ -230,6 +230,7 @@ def test_nothing_outside_the_root_is_read(server: Server, name: str) -> None:
     assert_problem(answer, 403, "path_refused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["none.webm", "deep", ".", "pipe.webm", "loop.webm", "a\0b", "n" * 300, "file:deep/clip.webm"],
@@ -569,6 +570,7 @@ def test_paths_are_off_unless_a_root_is_set(tmp_path: Path, root: Path) -> None:
         assert_problem(answer, 403, "path_refused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [

@@ -79,6 +79,7 @@ def test_any_sound_can_be_set_against_a_face(
     assert len(network.audio(sound[:0], 20)) == 0
 
 
+@pytest.mark.slow
 def test_landmarks_at_hand_are_used(network: SyncNetwork, recording: media.Recording) -> None:
     track = track_of(3, 12)
     points = locate(Landmarker.bundled(), recording.frames, track)
