@@ -19,7 +19,7 @@ _settings = load_or_exit()
 logs.setup(_settings.log_level, _settings.log_format)
 
 # Set before anything imports prometheus_client, here or in a process that is started from here.
-_metrics = _settings.data_dir.resolve() / "metrics"
+_metrics = _settings.metrics_dir
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
 
 bind = _settings.bind

@@ -52,9 +52,10 @@ def worker(
     For more machines: give them the same DATABASE_URL and STORAGE_URL.
     """
     settings = chosen_settings()
-    metrics = settings.data_dir.resolve() / "metrics"
-    if metrics.is_dir():  # a service on this machine, whose /metrics counts this worker as well
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(metrics))
+    if (
+        settings.metrics_dir.is_dir()
+    ):  # a service on this machine, whose /metrics counts this worker as well
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(settings.metrics_dir))
     from service.jobs.worker import run
 
     raise typer.Exit(run(settings, name))

@@ -11,9 +11,9 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Required, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,8 +26,6 @@ Action = Literal["job.submitted", "job.delivered", "job.deleted", "key.created",
 
 MAX_WAITING = 1000
 """Rows that wait to be written, at most."""
-
-_Row = dict[str, str | float | None]
 
 OPERATOR = "operator"
 """The owner of what is done at the command line."""
@@ -53,12 +51,12 @@ class Entry:
     risk: the risk level of that result."""
 
     at: datetime
-    request_id: str | None
     owner: str
     action: str
-    job_id: str | None
-    outcome: str | None
-    risk: str | None
+    request_id: str | None = None
+    job_id: str | None = None
+    outcome: str | None = None
+    risk: str | None = None
 
     def json(self) -> str:
         """One line of JSON."""
@@ -66,19 +64,20 @@ class Entry:
         return json.dumps({**fields, "at": self.at.isoformat(timespec="milliseconds")})
 
 
-def record(
-    engine: sa.Engine,
-    action: Action,
-    *,
-    owner: str,
-    request_id: str | None = None,
-    job_id: str | None = None,
-    outcome: str | None = None,
-    risk: str | None = None,
-) -> None:
+class Fields(TypedDict, total=False):
+    """What is known of it, as in `Entry`."""
+
+    owner: Required[str]
+    request_id: str | None
+    job_id: str | None
+    outcome: str | None
+    risk: str | None
+
+
+def record(engine: sa.Engine, action: Action, **fields: Unpack[Fields]) -> None:
     """Write one row, for now. Where that fails it is logged, and the request goes on: what was
     asked is done already."""
-    _write(engine, [_row(action, owner, request_id, job_id, outcome, risk)])
+    _write(engine, [_now(action, fields)])
 
 
 class Trail:
@@ -87,22 +86,13 @@ class Trail:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._rows: queue.Queue[_Row] = queue.Queue(MAX_WAITING)
+        self._rows: queue.Queue[Entry] = queue.Queue(MAX_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def record(
-        self,
-        action: Action,
-        *,
-        owner: str,
-        request_id: str | None = None,
-        job_id: str | None = None,
-        outcome: str | None = None,
-        risk: str | None = None,
-    ) -> None:
+    def record(self, action: Action, **fields: Unpack[Fields]) -> None:
         """One row, for now; at once where too many wait."""
-        row = _row(action, owner, request_id, job_id, outcome, risk)
+        row = _now(action, fields)
         try:
             self._rows.put_nowait(row)
         except queue.Full:
@@ -136,43 +126,22 @@ def read(engine: sa.Engine, since: datetime | None = None) -> Iterator[Entry]:
         wanted = wanted.where(table.c.at >= since.timestamp())
     with engine.connect() as connection:
         for row in connection.execute(wanted.execution_options(yield_per=1000)):
-            yield Entry(
-                at=datetime.fromtimestamp(row.at, UTC),
-                request_id=row.request_id,
-                owner=row.owner,
-                action=row.action,
-                job_id=row.job_id,
-                outcome=row.outcome,
-                risk=row.risk,
-            )
+            fields = {name: getattr(row, name) for name in Entry.__slots__}
+            yield Entry(**fields | {"at": datetime.fromtimestamp(row.at, UTC)})
 
 
-def _row(
-    action: Action,
-    owner: str,
-    request_id: str | None,
-    job_id: str | None,
-    outcome: str | None,
-    risk: str | None,
-) -> _Row:
-    return {
-        "at": time.time(),
-        "request_id": request_id,
-        "owner": owner,
-        "action": action,
-        "job_id": job_id,
-        "outcome": outcome,
-        "risk": risk,
-    }
+def _now(action: Action, fields: Fields) -> Entry:
+    return Entry(at=datetime.now(UTC), action=action, **fields)
 
 
-def _write(engine: sa.Engine, rows: list[_Row]) -> None:
+def _write(engine: sa.Engine, rows: list[Entry]) -> None:
     try:
         with engine.begin() as connection:
-            connection.execute(table.insert(), rows)
+            values = [{**asdict(row), "at": row.at.timestamp()} for row in rows]
+            connection.execute(table.insert(), values)
     except SQLAlchemyError as error:
         for row in rows:  # every field of it: the log is where it is kept then
-            extra = {**row, "kind": type(error).__name__}
+            extra = {**asdict(row), "at": row.at.timestamp(), "kind": type(error).__name__}
             log.error("an audit row could not be written", extra=extra)
 
 

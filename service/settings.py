@@ -318,6 +318,11 @@ class Settings(BaseSettings):
     def max_video_bytes(self) -> int:
         return int(self.max_video_size_mb * 1024 * 1024)
 
+    @property
+    def metrics_dir(self) -> Path:
+        """Where the processes of this machine count together."""
+        return self.data_dir.resolve() / "metrics"
+
     def make_data_dir(self) -> None:
         """Make the folder of everything that is kept, for its owner only. Raises OSError."""
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

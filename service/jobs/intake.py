@@ -37,11 +37,9 @@ class Looks:
     def repeat(self, owner: str) -> bool:
         """Whether it was looked for that owner. Raises AdmissionError where he was refused, or
         everybody was."""
-        now = time.monotonic()
-        with self._lock:
-            found = {w: e for w, (at, e) in self._last.items() if now - at < REMEMBERED_S}
+        found = self._fresh(time.monotonic())
         for whose in (None, owner):
-            if error := found.get(whose):
+            if whose in found and (error := found[whose][1]):
                 raise type(error)(str(error), error.retry_after_s)
         return owner in found
 
@@ -65,8 +63,10 @@ class Looks:
         """That owner, or everybody, was refused; None: was not."""
         now = time.monotonic()
         with self._lock:
-            fresh = {w: look for w, look in self._last.items() if now - look[0] < REMEMBERED_S}
-            self._last = {**fresh, whose: (now, found)}
+            self._last = {**self._fresh(now), whose: (now, found)}
+
+    def _fresh(self, now: float) -> dict[str | None, tuple[float, AdmissionError | None]]:
+        return {w: look for w, look in self._last.items() if now - look[0] < REMEMBERED_S}
 
 
 class Door:

@@ -164,10 +164,12 @@ class JobStore:
     def cancel(self, job_id: str) -> Job | None:
         """End a job without a result; what it is then, or None where it has ended or there is
         none. The caller deletes the media."""
-        cancelled = self._change(
+        update = _update(
             job_id, OPEN, state="cancelled", session_id=None, stage=None, finished_at=time.time()
-        )
-        return self.get(job_id) if cancelled else None
+        ).returning(tables.jobs)
+        with self.engine.begin() as connection:
+            row = connection.execute(update).first()
+        return _job(row) if row else None
 
     def lost(self, job_id: str, error: SyncNetError) -> bool:
         """End an open job that nothing will ever run."""
