@@ -52,9 +52,7 @@ def worker(
     For more machines: give them the same DATABASE_URL and STORAGE_URL.
     """
     settings = chosen_settings()
-    if (
-        settings.metrics_dir.is_dir()
-    ):  # a service on this machine, whose /metrics counts this worker as well
+    if settings.metrics_dir.is_dir():  # of a service, whose /metrics counts this worker as well
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(settings.metrics_dir))
     from service.jobs.worker import run
 
