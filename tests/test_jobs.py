@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import service_doubles as doubles
+from faults import processes
 
 from service.jobs import tables
 from service.jobs.intake import Jobs, open_jobs
@@ -130,7 +131,7 @@ def test_a_cancelled_job_stops_within_two_seconds_and_leaves_nothing(
     asked = time.monotonic()
     assert desk.jobs.cancel(job.id) is not None
     pid = int(marker.read_text())
-    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    wait_until(lambda: not processes.alive(pid))
     assert time.monotonic() - asked < 2
     assert desk.ended(job).state == "cancelled"
     assert desk.media() == []

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from faults import processes
 from serving import Server, children
 
 APPLICATION = "service_doubles:make_app()"
@@ -556,7 +557,7 @@ def test_what_a_killed_server_was_receiving_is_swept_at_the_next_start(tmp_path:
         (left,) = server.stored()
         server.process.kill()
         os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: not Path(f"/proc/{worker}").exists())
+        wait_until(lambda: not processes.alive(worker))
     assert left.exists()
     with Server(tmp_path, APPLICATION) as server:
         assert not left.exists()
@@ -601,5 +602,5 @@ def test_interrupting_ends_everything_at_once(tmp_path: Path) -> None:
         assert int(marker.read_text()) in running
         server.process.send_signal(signal.SIGINT)
         server.process.wait()
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in running))
+        wait_until(lambda: not any(map(processes.alive, running)))
         assert [path.parent.name for path in server.stored()] == ["media"]

@@ -14,7 +14,7 @@ from service.settings import Settings, as_json
 
 log = logging.getLogger(__name__)
 
-QUICK_S = 5.0
+QUICK_S = 2.0
 """A worker that ends sooner than this is started again after a pause, longer each time."""
 
 MAX_PAUSE_S = 10.0
