@@ -10,6 +10,7 @@ here follows presentation timestamps. PyAV's errors are translated here and nowh
 import mmap
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -31,7 +32,7 @@ from syncnet_python.frames import Frames, Kept, Look
 from syncnet_python.limits import Limits
 from syncnet_python.results import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, VideoInfo
 
-__all__ = ["Decoded", "Frames", "Limits", "Read", "Recording", "decode", "read"]
+__all__ = ["Decoded", "Frames", "Limits", "Read", "Recording", "decode", "opened", "read"]
 
 _EPSILON_S = 1e-6
 
@@ -78,6 +79,15 @@ class Decoded:
         return Recording(Frames(kept, self.turns), self.audio, self.times, self.info, self.scale)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open recording. frames: of picture and sound, in file order; codec: FFmpeg's name of the
+    picture's."""
+
+    frames: Iterator[VideoFrame | AudioFrame]
+    codec: str
+
+
 class Read(Protocol):
     """Decodes a file, as `read` does."""
 
@@ -104,16 +114,40 @@ def decode(file: BinaryIO, limits: Limits, keep: Keep, *, needs_audio: bool) -> 
     Raises NotAVideo, Undecodable, NoVideo, NoAudio, TooLong, TooLargeFrame, TooSmallFrame,
     TooManyFrames, TooMuchSound, TooManyStreams, DecoderOverran.
     """
+    picture, sound = FrameClock(limits, keep), SoundClock(limits)
+    with opened(file, limits, needs_audio=needs_audio) as source:
+        for frame in source.frames:
+            if isinstance(frame, VideoFrame):
+                picture.add(frame)
+            else:
+                sound.add(frame)
+        picture.finish()
+        sound.finish()
+    if not picture.steps:
+        raise Undecodable("no frame of the picture can be decoded")
+    if needs_audio and not sound.samples:
+        raise Undecodable("nothing of the sound can be decoded")
+    return _joined(picture, sound, source.codec)
+
+
+@contextmanager
+def opened(file: BinaryIO, limits: Limits, *, needs_audio: bool) -> Iterator[Source]:
+    """What is in a file, as it is decoded; arguments as for `decode`. Whatever the decoder does
+    while this lasts becomes an error of the library.
+
+    Raises NotAVideo, Undecodable, NoVideo, NoAudio, TooLargeFrame, TooSmallFrame, TooManyStreams,
+    DecoderOverran.
+    """
     try:
         with containers.opened(file, limits.frame_pixels) as container:
-            return _decode(container, limits, keep, needs_audio)
+            yield _source(container, limits, needs_audio)
     except MemoryError as error:
         raise DecoderOverran("the recording takes more memory than decoding may") from error
     except av.error.FFmpegError as error:
         raise Undecodable(f"the recording cannot be decoded: {error.strerror}") from error
 
 
-def _decode(container: InputContainer, limits: Limits, keep: Keep, needs_audio: bool) -> Decoded:
+def _source(container: InputContainer, limits: Limits, needs_audio: bool) -> Source:
     if len(container.streams) > limits.streams:
         raise TooManyStreams(f"the file holds {len(container.streams)} streams")
     pictures = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
@@ -133,20 +167,7 @@ def _decode(container: InputContainer, limits: Limits, keep: Keep, needs_audio: 
         check_size(video.codec_context.width, video.codec_context.height, limits)
     video.thread_type = "AUTO"
     video.codec_context.thread_count = THREADS
-
-    picture, sound = FrameClock(limits, keep), SoundClock(limits)
-    for frame in _decoded(container, (video, *sounds)):
-        if isinstance(frame, VideoFrame):
-            picture.add(frame)
-        else:
-            sound.add(frame)
-    picture.finish()
-    sound.finish()
-    if not picture.steps:
-        raise Undecodable("no frame of the picture can be decoded")
-    if needs_audio and not sound.samples:
-        raise Undecodable("nothing of the sound can be decoded")
-    return _joined(picture, sound, video.codec_context.name)
+    return Source(_decoded(container, (video, *sounds)), video.codec_context.name)
 
 
 def _decoded(
