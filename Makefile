@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 # cannot be reached, the configured one is asked.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CODE := app.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
-	gunicorn_config.py cli syncnet_python service evaluation training benchmarks
+	gunicorn_config.py cli syncnet_python service workflows evaluation training benchmarks
 
 .PHONY: serve demo test test-quick check lint types format bench faults soak figures teacher \
 	train-faces train-sync train-artifact models clean

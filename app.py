@@ -9,6 +9,7 @@ from flask_cors import CORS
 from service import (
     access,
     api,
+    fcn_api,
     headers,
     health,
     jobs_api,
@@ -18,6 +19,7 @@ from service import (
     openapi,
     problems,
     schemas,
+    streams_api,
     uploads,
 )
 from service.jobs.intake import open_jobs
@@ -56,8 +58,8 @@ def create_app(settings: Settings | None = None, *, engine: str = ENGINE) -> Fla
     headers.register(app)
     metrics_page.register(app, jobs.store)
     problems.register(app)
-    for blueprint in (api.blueprint, jobs_api.blueprint, health.blueprint, openapi.blueprint):
-        app.register_blueprint(blueprint)
+    for module in (api, fcn_api, jobs_api, streams_api, health, openapi):
+        app.register_blueprint(module.blueprint)
     if settings.cors_origins:
         CORS(
             app,
@@ -70,6 +72,7 @@ def create_app(settings: Settings | None = None, *, engine: str = ENGINE) -> Fla
 
 def close(app: Flask) -> None:
     """End the local worker and remove the uploads folder. May be called again."""
+    app.extensions["supervisor"].close()
     app.extensions["jobs"].close()
     app.extensions["uploads"].close()
 

@@ -14,9 +14,15 @@ from syncnet_python import calibration as calibrations
 from syncnet_python import media, pipeline, quality
 from syncnet_python.assembly import Device, Networks
 from syncnet_python.calibration import Calibration
-from syncnet_python.errors import DeadlineExceeded, ModelError, RecordingError, SyncNetError
+from syncnet_python.errors import (
+    CalibrationMismatch,
+    DeadlineExceeded,
+    ModelError,
+    RecordingError,
+    SyncNetError,
+)
 from syncnet_python.networks.precision import Precision
-from syncnet_python.profiles import PUBLISHED, Profile
+from syncnet_python.profiles import PUBLISHED, Network, Profile
 from syncnet_python.results import (
     ArtifactResult,
     Missing,
@@ -38,6 +44,11 @@ class SyncNetWrapper:
 
     profile: "published" for the downloaded SyncNet v2 and S3FD, "bundled" for the networks that
     come with the package, "auto" for the published ones where their files are there.
+    network: the sync network by its name, whatever the profile says, with the face detector that
+    belongs to it: "original" for SyncNet v2, "fcn" for the bundled FCN-SyncNet. Where its weights
+    are not there, recordings are refused (ModelError) and not answered in part.
+    facedet_scale, crop_scale, vshift: as in `profiles.Options`. Raises OptionRefused for those of
+    other networks, CalibrationMismatch where they alter figures that a calibration rests on.
     weights: share of "syncnet" and "efficientnet" in the combined score. paths: weights files by
     registry name; they come before any folder. max_frames: face crops the classifier sees.
     calibration: the operator's, which every score goes through. Raises CalibrationMismatch, here
@@ -59,16 +70,36 @@ class SyncNetWrapper:
         paths: Mapping[str, Path] | None = None,
         calibration: Calibration | None = None,
         read: media.Read = media.read,
+        network: Network | None = None,
+        facedet_scale: float | None = None,
+        crop_scale: float | None = None,
+        vshift: int | None = None,
     ) -> None:
-        self.networks = Networks(profile, models_dir, device, precision, paths)
+        self.networks = Networks(
+            profile,
+            models_dir,
+            device,
+            precision,
+            paths,
+            network=network,
+            facedet_scale=facedet_scale,
+            crop_scale=crop_scale,
+            vshift=vshift,
+        )
+        self._by_name = network is not None
         self._classifier = EfficientNetDetector.from_networks(self.networks)
         self._weights = dict(weights)
         if calibration:
             calibrations.check_registered(calibration, self.networks.choice.names, weights)
+            if altered := self.networks.altered():
+                raise CalibrationMismatch(
+                    f"calibration {calibration.name!r} was fitted without {', '.join(altered)}"
+                )
         self._calibration = calibration
         self._read = read
         self._limits = limits or media.Limits()
-        if self.networks.choice.sync == PUBLISHED.sync:  # its figures are those of whole frames
+        published = {PUBLISHED.face_detector, PUBLISHED.sync}
+        if published & {*self.networks.choice.for_sync}:  # their figures are those of whole frames
             self._limits = replace(self._limits, kept_pixels=None)
         self._tracking = tracking
         self._extractor = FrameExtractor(max_frames)
@@ -144,6 +175,8 @@ class SyncNetWrapper:
             recording = self._read(path, self._limits, needs_audio=not evidence.partial)
         evidence.video = recording.info
         with evidence.timed("load"):
+            if self._by_name:
+                self.networks.sync()
             detector = self.networks.face_detector()
             network = evidence.attempt("syncnet", self.networks.sync)
             if classifier and not evidence.attempt("efficientnet", classifier.load):

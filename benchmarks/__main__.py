@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import embedding, service
+from benchmarks import batch, embedding, long, networks, service, stream
 from benchmarks.machine import describe
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "shared/data/sync_val/syncnet_example.avi"
@@ -22,6 +22,10 @@ def main() -> None:
         "machine": describe(),
         "service": service.measure(options.example),
         "embedding": embedding.measure(),
+        "networks": networks.measure(),
+        "batch": batch.measure(clips=8, rounds=2),
+        "long": long.measure(),
+        "stream": stream.measure(),
     }
     text = json.dumps(figures, indent=2)
     options.json.write_text(text + "\n")

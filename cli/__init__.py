@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from cli import calibrating, evaluating, keys, models, operating, scoring
+from cli import (
+    batch,
+    calibrating,
+    correcting,
+    evaluating,
+    files,
+    keys,
+    long,
+    metrics,
+    models,
+    operating,
+    scoring,
+    stream,
+    video,
+)
 from cli.console import ErrorGroup
 
 app = typer.Typer(
@@ -21,12 +35,20 @@ app = typer.Typer(
 )
 app.command()(scoring.score)
 app.command()(scoring.demo)
+app.command()(batch.batch)
+app.command()(long.long)
+app.command()(files.pipeline)
+app.command()(files.visualise)
+app.command()(stream.stream)
+app.command()(correcting.correct)
 app.command()(calibrating.calibrate)
 app.command()(operating.worker)
 app.command()(operating.audit)
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluating.app, name="evaluate")
+app.add_typer(metrics.app, name="metrics")
+app.add_typer(video.app, name="video")
 
 
 @app.callback()

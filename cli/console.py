@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from service.settings import Settings, SettingsError
 from service.settings import load as load_settings
 from syncnet_python.errors import AnalysisFailed, CalibrationError, SyncNetError
+from syncnet_python.profiles import OptionRefused
 
 FAILED, UNUSABLE, STOPPED = 1, 2, 130
 
@@ -34,6 +35,44 @@ Calibration = Annotated[
     Path | None,
     typer.Option(help="A file that `calibrate` wrote; CALIBRATION_FILE by default."),
 ]
+Network = Annotated[
+    Literal["original", "fcn"] | None,
+    typer.Option(
+        help="SyncNet v2 with S3FD, or the bundled FCN-SyncNet; the profile's by default."
+    ),
+]
+MinTrack = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Frames, at 25 a second, that a face must be in view; MIN_TRACK_FRAMES by default "
+        "(the reference scripts have 100).",
+    ),
+]
+MinFaceSize = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Larger side of a face's box that must be exceeded, in pixels of the picture as it is "
+        "analysed: with the bundled networks at most about 640x480, with the published ones as it "
+        "is; MIN_FACE_SIZE by default (the reference scripts have 100).",
+    ),
+]
+FacedetScale = Annotated[
+    float | None,
+    typer.Option(help="Factor on frames before S3FD searches them; 0.25 by default. S3FD only."),
+]
+CropScale = Annotated[
+    float | None,
+    typer.Option(
+        help="How much of its size is added around the face box in SyncNet v2's crops; 0.4 by "
+        "default. SyncNet v2 only."
+    ),
+]
+Vshift = Annotated[
+    int | None,
+    typer.Option(help="Frames of offset searched on either side; 15 by default."),
+]
 
 
 class ErrorGroup(TyperGroup):
@@ -42,9 +81,9 @@ class ErrorGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (SettingsError, SyncNetError, OSError) as error:
+        except (SettingsError, OptionRefused, SyncNetError, OSError) as error:
             complain(error, verbose=bool(ctx.params.get("verbose")))
-            unusable = isinstance(error, SettingsError | CalibrationError)
+            unusable = isinstance(error, SettingsError | OptionRefused | CalibrationError)
             status = UNUSABLE if unusable else FAILED
             raise typer.Exit(status) from error
 
@@ -69,6 +108,9 @@ def complain(error: Exception, *, verbose: bool, about: str = "") -> None:
         err.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
     if isinstance(error, SettingsError):
         message, advice = str(error), "The settings are listed in .env.example."
+    elif isinstance(error, OptionRefused):
+        flag = error.option.replace("_", "-")
+        message, advice = f"--{flag} {error.reason}", ""
     else:
         said = describe(error)
         message, advice = said["message"], said["advice"]

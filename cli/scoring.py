@@ -16,9 +16,15 @@ from rich.table import Table
 from cli.console import (
     FAILED,
     Calibration,
+    CropScale,
     Device,
+    FacedetScale,
+    MinFaceSize,
+    MinTrack,
     ModelsDir,
+    Network,
     Profile,
+    Vshift,
     chosen_settings,
     complain,
     describe,
@@ -27,6 +33,7 @@ from cli.console import (
     out,
 )
 from service.settings import Settings
+from syncnet_python import profiles
 from syncnet_python.results import Verdict
 
 
@@ -39,7 +46,13 @@ def score(
     partial: Annotated[
         bool, typer.Option(help="Measure what can be measured of recordings that are not whole.")
     ] = False,
+    network: Network = None,
     profile: Profile = None,
+    min_track: MinTrack = None,
+    min_face_size: MinFaceSize = None,
+    facedet_scale: FacedetScale = None,
+    crop_scale: CropScale = None,
+    vshift: Vshift = None,
     device: Device = None,
     models_dir: ModelsDir = None,
     calibration: Calibration = None,
@@ -54,10 +67,22 @@ def score(
         device=device,
         models_dir=models_dir,
         calibration_file=calibration,
+        min_track_frames=min_track,
+        min_face_size=min_face_size,
     )
+    options = profiles.Options(facedet_scale, crop_scale, vshift)
+    paths = settings.weights_paths
+    options.check(profiles.choose(settings.model_profile, settings.models_dir, paths, network))
     if heatmap:
         heatmap.mkdir(parents=True, exist_ok=True)
-    outcomes = _score_each(files, settings, partial=partial, heatmap=heatmap is not None)
+    outcomes = _score_each(
+        files,
+        settings,
+        partial=partial,
+        heatmap=heatmap is not None,
+        network=network,
+        options=options,
+    )
     if heatmap:
         outcomes = save_heat_maps(outcomes, heatmap)
     _report(outcomes, as_json=as_json, verbose=ctx.obj)
@@ -79,14 +104,21 @@ def demo(
 
 
 def _score_each(
-    files: list[Path], settings: Settings, *, partial: bool, heatmap: bool = False
+    files: list[Path],
+    settings: Settings,
+    *,
+    partial: bool,
+    heatmap: bool = False,
+    network: profiles.Network | None = None,
+    options: profiles.Options | None = None,
 ) -> Iterator[tuple[Path, Verdict | Exception]]:
     """Every file with its verdict, or with why it has none."""
     from service.scoring.engine import (
         WrapperEngine,  # brings torch along, which other commands spare
     )
 
-    engine = WrapperEngine(settings)
+    chosen = asdict(options) if options else {}
+    engine = WrapperEngine(settings, network=network, **chosen)
     for path in files:
         outcome: Verdict | Exception
         try:

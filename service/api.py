@@ -5,12 +5,14 @@ it later (`service.jobs_api`).
 """
 
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, current_app
 from flask.blueprints import BlueprintSetupState
 
-from service import access, deliveries, places, responses
+from service import access, deliveries, places, responses, schemas
 from service.jobs.intake import Jobs
 from service.jobs.records import AdmissionError, Job
 from service.operations import JSON
@@ -41,27 +43,55 @@ def avsync_score() -> Response:
     return _score(consent_required=True)
 
 
-def _score(*, consent_required: bool) -> Response:
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A recording that was taken on. created: its job is new, and not another request's."""
+
+    wishes: Wishes
+    job: Job
+    created: bool
+
+
+@contextmanager
+def submitted(
+    form: type[schemas.ScoreFields] = schemas.ScoreFields,
+    *,
+    consent_required: bool = False,
+    may_leave: bool = True,
+) -> Iterator[Submitted]:
+    """Take the request's recording on, and hold its place among those who wait for an answer.
+
+    form: what the form may say; may_leave: whether the sender may wish not to wait.
+    Raises RequestError, AdmissionError.
+    """
     requests: places.Places = current_app.extensions["places"]
     with ExitStack() as stack:
         try:
-            wishes = Wishes()
+            wishes = Wishes(may_leave=may_leave)
             stack.enter_context(requests.taken())
-            job, created = submit(wishes, consent_required=consent_required)
+            job, created = submit(wishes, form, consent_required=consent_required)
         except (RequestError, AdmissionError) as error:
             deliveries.note_refused(error)
             raise
         deliveries.note_submitted(job)
-        answer = _accepted(job) if wishes.respond_async else _awaited(job, wishes)
-        if wishes.headers.respond_async:
+        yield Submitted(wishes, job, created)
+
+
+def _score(*, consent_required: bool) -> Response:
+    with submitted(consent_required=consent_required) as sent:
+        leaves = sent.wishes.respond_async
+        job = sent.job if leaves else awaited(sent.job, sent.wishes)
+        answer = _accepted(job) if leaves or not job.ended else answered(job, _verdict)
+        if sent.wishes.headers.respond_async:
             answer.headers["Preference-Applied"] = "respond-async"
-        if not created:
+        if not sent.created:
             answer.headers["Idempotency-Replayed"] = "true"
         return answer
 
 
-def _awaited(job: Job, wishes: Wishes) -> Response:
-    """The answer when the job has ended; what else there is to say when the time is up before.
+def awaited(job: Job, wishes: Wishes) -> Job:
+    """The job when it has ended; still open where this process ends before: another one will have
+    the answer.
 
     Raises RequestError, DeadlineExceeded.
     """
@@ -74,8 +104,8 @@ def _awaited(job: Job, wishes: Wishes) -> Response:
         jobs.watcher.wait(job.id, GRACE_S)
         job = _reread(job)
     if not job.ended and (current_app.extensions["draining"]() or not time_is_up):
-        jobs.store.wait_no_more(job.id)  # this process ends: another one has the answer later
-        return _accepted(job)
+        jobs.store.wait_no_more(job.id)
+        return job
     if job.state == "queued":
         if wishes.headers.idempotency_key is not None:
             jobs.store.wait_no_more(job.id)
@@ -83,7 +113,9 @@ def _awaited(job: Job, wishes: Wishes) -> Response:
         if jobs.cancel(job.id):
             raise Busy("Its turn has not come in time.")
         job = _reread(job)
-    return _answer(job)
+    if not job.ended:
+        raise DeadlineExceeded("The analysis took longer than it may.")
+    return job
 
 
 def _reread(job: Job) -> Job:
@@ -95,28 +127,33 @@ def _reread(job: Job) -> Job:
     return now
 
 
-def _answer(job: Job) -> Response:
-    """What came of the job. Raises RequestError, DeadlineExceeded."""
-    settings: Settings = current_app.extensions["settings"]
+def answered(job: Job, told: Callable[[Job], Response]) -> Response:
+    """What came of a job that has ended. told: the answer where it has succeeded.
+
+    Raises JobCancelled, JobExpired.
+    """
     match job.state:
         case "succeeded":
-            body = responses.verdict_body(
-                job,
-                ttl_seconds=settings.verdict_ttl_seconds,
-                request_time_ms=access.elapsed_ms(),
-            )
-            answer = Response(responses.dump(body), mimetype=JSON)
+            answer = told(job)
         case "failed" if job.error is not None:
             answer = from_library(job.error).response()
         case "cancelled":
             raise JobCancelled("The job was cancelled.")
-        case "expired":
-            raise JobExpired()
         case _:
-            raise DeadlineExceeded("The analysis took longer than it may.")
+            raise JobExpired()
     delivered = deliveries.recorder()
     answer.call_on_close(lambda: delivered(job))
     return answer
+
+
+def _verdict(job: Job) -> Response:
+    settings: Settings = current_app.extensions["settings"]
+    body = responses.verdict_body(
+        job,
+        ttl_seconds=settings.verdict_ttl_seconds,
+        request_time_ms=access.elapsed_ms(),
+    )
+    return Response(responses.dump(body), mimetype=JSON)
 
 
 def _accepted(job: Job) -> Response:

@@ -22,7 +22,15 @@ from service.jobs.tables import metadata
 
 log = logging.getLogger(__name__)
 
-Action = Literal["job.submitted", "job.delivered", "job.deleted", "key.created", "key.revoked"]
+Action = Literal[
+    "job.submitted",
+    "job.delivered",
+    "job.deleted",
+    "key.created",
+    "key.revoked",
+    "stream.begun",
+    "stream.deleted",
+]
 
 MAX_WAITING = 1000
 """Rows that wait to be written, at most."""

@@ -24,6 +24,19 @@ def note_deleted(job_id: str) -> None:
     _note("job.deleted", job_id, None)
 
 
+def note_stream(stream_id: str) -> None:
+    """A stream is followed."""
+    _note("stream.begun", stream_id, "accepted")
+
+
+def note_stream_refused(error: RequestError) -> None:
+    _note("stream.begun", None, code_of(error))
+
+
+def note_stream_deleted(stream_id: str) -> None:
+    _note("stream.deleted", stream_id, None)
+
+
 def recorder() -> Callable[[Job], None]:
     """What to call when a job's end has been told to its owner, after the request as well."""
     jobs: Jobs = current_app.extensions["jobs"]

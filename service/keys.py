@@ -33,7 +33,10 @@ ENVIRONMENT = "environment"
 CHALLENGE = 'Bearer realm="syncnet-service"'
 
 OPEN_ROUTES = frozenset(
-    {"/health", "/health/live", "/health/ready", "/api/avsync/health", "/openapi.json"}
+    {
+        *("/health", "/health/live", "/health/ready", "/api/avsync/health", "/api/status"),
+        "/openapi.json",
+    }
 )
 """Answered to anybody: what a load balancer asks, and the description of this interface."""
 

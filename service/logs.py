@@ -20,7 +20,7 @@ LogFormat = Literal["json", "text"]
 OURS = frozenset(
     {
         "app", "cli", "efficientnet_detector", "frame_extractor", "fusion", "gunicorn_config",
-        "service", "syncnet_python", "syncnet_wrapper", "__main__",
+        "service", "syncnet_python", "syncnet_wrapper", "workflows", "__main__",
     }
 )  # fmt: skip
 """Packages whose records are printed whole."""

@@ -7,6 +7,7 @@ given all that stands in `service.operations` by hand.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
@@ -28,12 +29,7 @@ blueprint = Blueprint("openapi", __name__)
 References = dict[type[BaseModel], Schema]
 """A reference to each model's schema."""
 
-_PATH_PARAMETER: Schema = {
-    "name": "job_id",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "format": "uuid"},
-}
+_UUID: Schema = {"in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 
 
 @blueprint.get("/openapi.json")
@@ -54,8 +50,8 @@ def document(*, anonymous: bool) -> dict[str, Any]:
     for (method, path), operation in OPERATIONS.items():
         security = _security(path, anonymous)
         described = _operation(operation, references, security)
-        if "{job_id}" in path:
-            described["parameters"].insert(0, _PATH_PARAMETER)
+        for name in re.findall(r"\{(\w+)\}", path):
+            described["parameters"].insert(0, {"name": name, **_UUID})
         paths.setdefault(path, {})[method] = described
     return {
         "openapi": "3.1.0",
@@ -94,6 +90,7 @@ def _schemas() -> tuple[References, dict[str, Schema]]:
     asked: dict[type[BaseModel], type[GenerateJsonSchema]] = {}
     answered: set[type[BaseModel]] = {ProblemBody, responses.ProgressEvent}
     for operation in OPERATIONS.values():
+        answered.add(operation.problem)
         for kind, model in operation.body.items():
             asked[model] = _WithoutNull if kind == FORM else GenerateJsonSchema
         for answer in operation.answers.values():
@@ -141,7 +138,9 @@ def _operation(
     refusals = [_problem(refusal) for refusal in operation.refusals]
     if security:
         refusals.append(_problem(keys.Unauthorized))
-    described["responses"] |= _refusals([*refusals, problems.INTERNAL], references)
+    described["responses"] |= _refusals(
+        [*refusals, problems.INTERNAL], references[operation.problem]
+    )
     return described
 
 
@@ -182,20 +181,20 @@ def _problem(refusal: type[RequestError] | Problem) -> Problem:
     return refusal if isinstance(refusal, Problem) else problems.from_request(refusal(""))
 
 
-def _refusals(refusals: Iterable[Problem], references: References) -> dict[str, Any]:
-    """What may go wrong, by status: every code with its title."""
+def _refusals(refusals: Iterable[Problem], body: Schema) -> dict[str, Any]:
+    """What may go wrong, by status: every code with its title. body: the schema of them all."""
     described: dict[str, Any] = {}
     in_order = sorted(refusals, key=lambda problem: problem.status)
     for status, group in groupby(in_order, key=lambda problem: problem.status):
         alike = {problem.code: problem for problem in group}
         answer = Answer(
             "; ".join(f"`{code}`: {problem.title}" for code, problem in alike.items()),
-            {problems.MEDIA_TYPE: ProblemBody},
+            {problems.MEDIA_TYPE: body},
             {"Retry-After": "Seconds to wait before the request is sent again."}
             if any(problem.retry_after_s is not None for problem in alike.values())
             else {},
         )
-        described[str(status)] = _answer(answer, references)
+        described[str(status)] = _answer(answer, {})
     return described
 
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from service import problems, responses, schemas
-from service.problems import Problem, RequestError
+from service.problems import AnalyzeProblem, Problem, ProblemBody, RequestError
 
 Schema = dict[str, Any]
 
@@ -27,7 +27,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one route. refusals: what it may be refused with."""
+    """One method of one route. refusals: what it may be refused with, told as `problem`."""
 
     name: str
     summary: str
@@ -36,6 +36,7 @@ class Operation:
     query: type[BaseModel] | None = None
     headers: type[BaseModel] | None = None
     body: dict[str, type[BaseModel]] = field(default_factory=dict)
+    problem: type[ProblemBody] = ProblemBody
 
 
 JSON = "application/json"
@@ -63,9 +64,47 @@ _EVENT: Schema = {
 }
 """One event of a stream, as a browser's EventSource gives it."""
 
+_STREAM_EVENT: Schema = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": _TEXT,
+        "event": {"enum": list(get_args(responses.StreamEventKind))},
+        "data": {**_TEXT, "contentMediaType": JSON},
+    },
+}
+
 _REPLAYED = {"Idempotency-Replayed": "`true` where the job was there already."}
 _OF_A_JOB = (problems.JobMissing, problems.JobExpired, problems.DatabaseAway)
 _WITH_THE_JOB = ("get_job", "follow_job", "delete_job")
+_OF_A_RECORDING: tuple[type[RequestError] | Problem, ...] = (
+    problems.Malformed,
+    problems.ConsentMissing,
+    problems.UploadTooSlow,
+    problems.JobCancelled,
+    problems.JobExpired,
+    problems.TooLarge,
+    problems.WebhooksOff,
+    problems.AddressRefused,
+    problems.Busy,
+    problems.DatabaseAway,
+    problems.StorageAway,
+    problems.StorageFull,
+    *problems.of_the_queue(),
+    *problems.of_the_analysis(),
+)
+
+
+_OF_A_STREAM: tuple[type[RequestError] | Problem, ...] = (
+    problems.Malformed,
+    problems.TooLarge,
+    problems.UploadTooSlow,
+    problems.StreamsOff,
+    problems.AddressRefused,
+    problems.StreamsTaken,
+    problems.Busy,
+    problems.DatabaseAway,
+)
 
 
 def _score(name: str, summary: str) -> Operation:
@@ -91,24 +130,24 @@ def _score(name: str, summary: str) -> Operation:
                 next=_WITH_THE_JOB,
             ),
         },
-        refusals=(
-            problems.Malformed,
-            problems.ConsentMissing,
-            problems.PathRefused,
-            problems.FileMissing,
-            problems.UploadTooSlow,
-            problems.JobCancelled,
-            problems.JobExpired,
-            problems.TooLarge,
-            problems.WebhooksOff,
-            problems.WebhookRefused,
-            problems.Busy,
-            problems.DatabaseAway,
-            problems.StorageAway,
-            problems.StorageFull,
-            *problems.of_the_queue(),
-            *problems.of_the_analysis(),
-        ),
+        refusals=(*_OF_A_RECORDING, problems.PathRefused, problems.FileMissing),
+    )
+
+
+def _analyze(name: str, summary: str) -> Operation:
+    """As FCN-SyncNet's own web service has it."""
+    return Operation(
+        name,
+        summary,
+        headers=schemas.WaitingHeaders,
+        body={FORM: schemas.AnalyzeForm},
+        answers={
+            200: Answer(
+                "Its lip-sync.", {JSON: responses.AnalyzeBody}, _REPLAYED, next=_WITH_THE_JOB
+            )
+        },
+        refusals=_OF_A_RECORDING,
+        problem=AnalyzeProblem,
     )
 
 
@@ -122,6 +161,64 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("post", "/score"): _score("score", "Score a recording"),
     ("post", "/api/avsync/score"): _score(
         "score_with_consent", "The same for the browser front end, where consent must be given"
+    ),
+    ("post", "/api/detect"): _analyze("detect", "Lip-sync for clients of FCN-SyncNet"),
+    ("post", "/api/analyze"): _analyze("analyze", "The same under its other address"),
+    ("get", "/api/status"): Operation(
+        "status",
+        "Whether a recording would be analysed, for clients of FCN-SyncNet",
+        {200: Answer("Whether it would.", {JSON: responses.StatusBody})},
+        problem=AnalyzeProblem,
+    ),
+    ("post", "/api/analyze-stream"): Operation(
+        "analyze_stream",
+        "Lip-sync of ten seconds of a stream, for clients of FCN-SyncNet",
+        {200: Answer("Its lip-sync.", {JSON: responses.AnalyzeStreamBody})},
+        (
+            *_OF_A_STREAM,
+            *problems.of_streams(),
+            *problems.of_the_analysis(),
+        ),
+        body={JSON: schemas.AnalyzeStreamFields},
+        problem=AnalyzeProblem,
+    ),
+    ("post", "/streams"): Operation(
+        "begin_stream",
+        "Follow a stream",
+        {
+            201: Answer(
+                "It is followed.",
+                {JSON: responses.StreamBody},
+                {"Location": "Where to ask for the stream."},
+            )
+        },
+        (*_OF_A_STREAM, problems.of_the_broken_analysis()),
+        body={JSON: schemas.StreamFields},
+    ),
+    ("get", "/streams/{stream_id}"): Operation(
+        "get_stream",
+        "Ask for a stream",
+        {200: Answer("Whether it is followed still.", {JSON: responses.StreamBody})},
+        (problems.StreamMissing, problems.DatabaseAway),
+    ),
+    ("delete", "/streams/{stream_id}"): Operation(
+        "delete_stream",
+        "Follow a stream no further",
+        {204: Answer("It is told to end, or has ended.")},
+        (problems.StreamMissing, problems.DatabaseAway),
+    ),
+    ("get", "/streams/{stream_id}/events"): Operation(
+        "follow_stream",
+        "Be told what is found out about a stream",
+        {
+            200: Answer(
+                "Server-sent events: `opened`, any number of `window`, `gap`, `discontinuity` and "
+                "`alert`, then `ended` or `error`.",
+                {"text/event-stream": _STREAM_EVENT},
+            )
+        },
+        (problems.Malformed, problems.StreamMissing, problems.DatabaseAway, problems.Busy),
+        headers=schemas.LastEvent,
     ),
     ("get", "/jobs/{job_id}"): Operation(
         "get_job",

@@ -2,10 +2,12 @@
 network.
 
 A name is looked up once, every address it has is checked, and the connection goes to an address
-that was checked: a name server that answers differently the second time gains nothing. Redirects
-are not followed, and the body of an answer is not read. Proxies of the environment are ignored:
-they would do the looking up. The whole request has one time limit, however slowly its answer
-trickles.
+that was checked: a name server that answers differently the second time gains nothing. Proxies of
+the environment are ignored: they would do the looking up. The whole request has one time limit,
+however slowly its answer trickles.
+
+A `client` follows no redirects and reads no bodies. What must be read is read by `fetch`, with a
+`reader`: up to a size, and over a few redirects, each checked as if it had been asked for.
 """
 
 import queue
@@ -15,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore
@@ -32,14 +35,21 @@ from service.addresses import (
 )
 
 __all__ = [
+    "Fetched",
     "OutgoingRefused",
+    "Reader",
+    "TooLarge",
     "check_allow",
     "check_url",
     "client",
+    "fetch",
+    "reader",
     "resolve",
 ]
 
 USER_AGENT = "syncnet-service"
+
+MOST_REDIRECTS = 4
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Addresses of a host as text. Raises OSError where it has none."""
@@ -76,26 +86,127 @@ def client(
     Requests raise OutgoingRefused where the address may not be reached, and httpx.HTTPError for
     everything else that can go wrong.
     """
+    transport = _HeadTransport(tuple(allow), resolve, verify, total_s)
+    return httpx.Client(transport=transport, **_given(options))
+
+
+class Reader(httpx.Client):
+    """An HTTP client for `fetch` and nothing else: it sends no request outside of that."""
+
+
+def reader(
+    allow: Sequence[str] = (),
+    *,
+    resolve: Resolver = resolve,
+    verify: ssl.SSLContext | bool = True,
+    **options: Any,
+) -> Reader:
+    """What `fetch` reads with. Arguments as for `client`; the time is `fetch`'s own."""
+    return Reader(transport=_Transport(tuple(allow), resolve, verify), **_given(options))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer. url: where it came from, after all redirects; body: whole where the status is
+    200 or 206, else empty."""
+
+    url: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class TooLarge(Exception):
+    """The answer has more bytes than are wanted. What came of it is thrown away."""
+
+
+def fetch(
+    reader: Reader,
+    url: str,
+    *,
+    most_bytes: int,
+    total_s: float = 30.0,
+    part: tuple[int, int] | None = None,
+    redirects: int = MOST_REDIRECTS,
+) -> Fetched:
+    """The body of what is at `url`, or the status that says why there is none.
+
+    most_bytes: of the body as sent, nothing is unpacked; total_s: of everything, from looking the
+    first name up to the last byte of the body, afterwards httpx.TimeoutException; part: first byte
+    and number of bytes, where not all is wanted; redirects: followed at most, each checked like
+    `url` itself.
+
+    Raises OutgoingRefused where one of the addresses may not be reached, TooLarge, and
+    httpx.HTTPError for everything else that can go wrong, answers that are packed or are not the
+    part that was asked for among them.
+    """
+    try:
+        httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError):
+        raise OutgoingRefused("This is no address that can be requested.") from None
+    headers = {}
+    if part is not None:
+        first, length = part
+        headers["Range"] = f"bytes={first}-{first + length - 1}"
+        most_bytes = min(most_bytes, length)
+    token = _ends_at.set(time.monotonic() + total_s)
+    try:
+        for _ in range(redirects + 1):
+            with reader.stream("GET", url, headers=headers) as answer:
+                reader.cookies.clear()
+                if answer.next_request is None:
+                    return Fetched(
+                        url, answer.status_code, answer.headers, _body(answer, part, most_bytes)
+                    )
+                url = str(answer.next_request.url)
+        raise httpx.TooManyRedirects(f"more than {redirects} redirects")
+    finally:
+        _ends_at.reset(token)
+
+
+def _body(answer: httpx.Response, part: tuple[int, int] | None, most_bytes: int) -> bytes:
+    """Of a success, all of it. Raises TooLarge, httpx.HTTPError."""
+    if answer.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+        return b""
+    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise httpx.DecodingError("the answer is packed, which was not asked for")
+    if part is not None and not _is_part(answer, part):
+        raise httpx.RemoteProtocolError("the answer is not the part that was asked for")
+    announced = answer.headers.get("Content-Length", "")
+    pieces, length = [], int(announced) if announced.isdecimal() else 0
+    if length <= most_bytes:
+        length = 0
+        for piece in answer.iter_raw():
+            pieces.append(piece)
+            length += len(piece)
+            if length > most_bytes:
+                break
+    if length > most_bytes:
+        raise TooLarge(f"the answer has more than {most_bytes:,} bytes")
+    return b"".join(pieces)
+
+
+def _is_part(answer: httpx.Response, part: tuple[int, int]) -> bool:
+    said = answer.headers.get("Content-Range", "").lower().partition("/")[0]
+    whole = f"bytes {part[0]}-{part[0] + part[1] - 1}"
+    return answer.status_code == httpx.codes.PARTIAL_CONTENT and said == whole
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """What every client here has, with the caller's own options. Raises TypeError."""
     if taken := options.keys() & _OWN:
         raise TypeError(f"not to be chosen here: {', '.join(sorted(taken))}")
     headers = httpx.Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
     headers.update(options.pop("headers", None))
-    transport = _Transport(tuple(allow), total_s, resolve, verify)
-    defaults: dict[str, Any] = {"timeout": httpx.Timeout(10.0, connect=5.0)}
-    return httpx.Client(
-        transport=transport, trust_env=False, headers=headers, **(defaults | options)
-    )
+    timeout = httpx.Timeout(10.0, connect=5.0)
+    return {"trust_env": False, "timeout": timeout, **options, "headers": headers}
 
 
 class _Transport(httpx.HTTPTransport):
-    """Checks every request that leaves, and takes nothing of its answer but the head."""
+    """Checks every request that leaves; the time that it may take is set by who asks."""
 
     def __init__(
-        self,
-        allow: tuple[str, ...],
-        total_s: float,
-        resolve: Resolver,
-        verify: ssl.SSLContext | bool,
+        self, allow: tuple[str, ...], resolve: Resolver, verify: ssl.SSLContext | bool
     ) -> None:
         check_allow(allow)
         context = httpx.create_ssl_context(verify) if isinstance(verify, bool) else verify
@@ -109,10 +220,28 @@ class _Transport(httpx.HTTPTransport):
             network_backend=_Network(allow, resolve),
         )
         self._allow = allow
-        self._total_s = total_s
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         check_url(request.url, self._allow)
+        if _ends_at.get(None) is None:
+            raise TypeError("bodies are read by `fetch`, which knows how much and how long")
+        return super().handle_request(request)
+
+
+class _HeadTransport(_Transport):
+    """Takes nothing of an answer but the head."""
+
+    def __init__(
+        self,
+        allow: tuple[str, ...],
+        resolve: Resolver,
+        verify: ssl.SSLContext | bool,
+        total_s: float,
+    ) -> None:
+        super().__init__(allow, resolve, verify)
+        self._total_s = total_s
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
         token = _ends_at.set(time.monotonic() + self._total_s)
         try:
             response = super().handle_request(request)

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import traceback
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from flask import Flask, Response, g, jsonify
 from pydantic import BaseModel, Field
@@ -117,11 +117,33 @@ class WebhooksOff(RequestError):
     advice = "Ask for the job's state instead, or have the operator set WEBHOOK_SECRET."
 
 
-class WebhookRefused(RequestError):
+class AddressRefused(RequestError):
     status = 422
     code = OutgoingRefused.code
     title = "That address is not called"
     advice = OutgoingRefused.advice
+
+
+class StreamMissing(RequestError):
+    status = 404
+    code = "no_such_stream"
+    title = "There is no such stream"
+    advice = "Check the id, and send the API key that the stream was begun with."
+
+
+class StreamsOff(RequestError):
+    status = 403
+    code = "streams_off"
+    title = "No streams are followed"
+    advice = "Upload recordings, or have the operator set MAX_STREAMS."
+
+
+class StreamBroken(Exception):
+    """A stream, or a window of one, has no figures for a reason that it gave itself."""
+
+    def __init__(self, code: str, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.problem = told(code, message, advice)
 
 
 class Busy(RequestError):
@@ -130,6 +152,14 @@ class Busy(RequestError):
     title = "The service is busy"
     advice = "Send the same request again in a few seconds."
     retry_after_s = RETRY_AFTER_S
+
+
+class StreamsTaken(RequestError):
+    status = 503
+    code = "streams_full"
+    title = "Too many streams at once"
+    advice = "End one that is followed, or try again later."
+    retry_after_s = 30
 
 
 class DatabaseAway(RequestError):
@@ -218,6 +248,15 @@ _ADMISSION = {
     ),
 }
 
+# Likewise of streams, by the codes of `workflows.playlists`: status and title.
+_STREAMS = {
+    "stream_unavailable": (422, "The stream cannot be read"),
+    "not_a_playlist": (422, "The address is no HLS playlist"),
+    "stream_unsupported": (422, "The stream is of a kind that is not followed"),
+    "stream_ended": (422, "The stream ended too early"),
+    OutgoingRefused.code: (422, "That address is not called"),
+}
+
 # What the framework itself refuses, by status: code and advice.
 _HTTP = {
     404: ("not_found", "The routes are listed in docs/http.md."),
@@ -239,6 +278,12 @@ class ProblemBody(BaseModel):
     advice: str
     error: str
     message: str
+
+
+class AnalyzeProblem(ProblemBody):
+    """The same for the clients of FCN-SyncNet, which show `error` to people: it is `detail`."""
+
+    success: Literal[False] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +358,25 @@ INTERNAL = Problem(
 )
 
 
+def of_streams() -> list[Problem]:
+    """One of every kind that following a stream may end in, likewise."""
+    return [Problem(status, code, title, "", "") for code, (status, title) in _STREAMS.items()]
+
+
+def of_the_broken_analysis() -> Problem:
+    return from_library(errors.AnalysisFailed(""))
+
+
+def told(code: str, message: str, advice: str) -> Problem:
+    """What an analysis or a stream ended in, of which only this is known."""
+    if code in _STREAMS:
+        status, title = _STREAMS[code]
+    else:
+        known = next((p for p in of_the_analysis() if p.code == code), INTERNAL)
+        status, title, code = known.status, known.title, known.code
+    return Problem(status, code, title, message, advice)
+
+
 def code_of(error: RequestError | records.AdmissionError) -> str:
     """The stable code that the error is answered with."""
     return error.code if isinstance(error, RequestError) else from_admission(error).code
@@ -362,5 +426,6 @@ def register(app: Flask) -> None:
     app.register_error_handler(errors.SyncNetError, lambda e: from_library(e).response())
     app.register_error_handler(records.AdmissionError, lambda e: from_admission(e).response())
     app.register_error_handler(RequestError, lambda e: from_request(e).response())
+    app.register_error_handler(StreamBroken, lambda e: e.problem.response())
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

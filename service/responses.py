@@ -2,13 +2,16 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 
 from service.jobs.records import Job
 from service.problems import ProblemBody, from_library
-from syncnet_python.results import TrackResult, Verdict
+from service.streams.records import Stream
+from syncnet_python.calibration import corrected_offset
+from syncnet_python.results import FRAME_RATE, Doubt, TrackResult, Verdict
 
 
 class Figures(BaseModel):
@@ -101,6 +104,72 @@ class ProgressEvent(BaseModel):
     progress: float
 
 
+class AnalyzeSettings(BaseModel):
+    """What the request said, in frames, brought within bounds; it changes nothing."""
+
+    window_size: int
+    stride: int
+    buffer_size: int
+
+
+class AnalyzeBody(BaseModel):
+    """Lip-sync of a recording, as FCN-SyncNet's own web service answers it, and where the rest is.
+
+    offset_frames > 0: the sound leads the picture, and has to be delayed.
+    """
+
+    success: Literal[True] = True
+    video_name: str = Field(description="What the sender called the file.")
+    offset_frames: int = Field(description="Less what the operator's set-up always adds.")
+    offset_seconds: float
+    confidence: float
+    raw_offset: int = Field(description="Frames, as measured.")
+    processing_time: float = Field(description="Seconds: the analysis, waiting for it included.")
+    settings: AnalyzeSettings
+    doubts: list[Doubt] = Field(description="Why these figures say nothing; empty where they do.")
+    job_id: str = Field(description="Of the job, whose whole verdict GET /jobs/{id} tells.")
+    request_id: str
+
+
+StatusWord = Literal["Model Ready", "No Worker", "No Pretrained Model"]
+
+
+class AnalyzeStreamBody(BaseModel):
+    """Lip-sync of ten seconds of a stream, as FCN-SyncNet's own web service answers it."""
+
+    success: Literal[True] = True
+    video_name: str = Field(description="The last part of the address's path.")
+    source_url: str
+    offset_frames: int = Field(description="Less what the operator's set-up always adds.")
+    offset_seconds: float
+    confidence: float
+    raw_offset: int = Field(description="Frames, as measured.")
+    processing_time: float = Field(description="Seconds from the request to the answer.")
+    settings: AnalyzeSettings
+    doubts: list[Doubt] = Field(description="Why these figures say nothing; empty where they do.")
+
+
+class StreamBody(BaseModel):
+    """A stream that is followed, or was until a few minutes ago."""
+
+    stream_id: str
+    state: Literal["running", "ended"]
+    created: datetime
+    window: dict[str, Any] | None = Field(description="The last one; as in its event.")
+    links: Links
+
+
+StreamEventKind = Literal["opened", "window", "gap", "discontinuity", "alert", "ended", "error"]
+
+
+class StatusBody(BaseModel):
+    """Whether a recording would be analysed."""
+
+    status: StatusWord
+    pretrained_available: bool = Field(description="Whether the networks of lip-sync are here.")
+    version: str
+
+
 def verdict_body(job: Job, *, ttl_seconds: int, request_time_ms: int | None = None) -> BaseModel:
     """The verdict of a job that has succeeded, and flat copies for the browser client.
 
@@ -139,6 +208,29 @@ def _figures(track: TrackResult) -> Figures:
     return Figures.model_validate(track, from_attributes=True)
 
 
+def analyze_body(job: Job, *, video_name: str, settings: AnalyzeSettings) -> AnalyzeBody:
+    """The lip-sync part of a verdict. Raises ValueError where there is none."""
+    verdict = job.verdict
+    if verdict is None or verdict.syncnet is None or job.finished_at is None:
+        raise ValueError("the job has no lip-sync")
+    sync = verdict.syncnet
+    offset = sync.offset_frames
+    if verdict.calibration is not None:
+        offset = corrected_offset(sync.subframe_offset, verdict.calibration.capture_offset)
+    return AnalyzeBody.model_construct(
+        video_name=video_name,
+        offset_frames=offset,
+        offset_seconds=offset / FRAME_RATE,
+        confidence=sync.confidence,
+        raw_offset=sync.offset_frames,
+        processing_time=round(job.finished_at - job.created_at, 3),
+        settings=settings,
+        doubts=list(sync.doubts),
+        job_id=job.id,
+        request_id=job.request_id,
+    )
+
+
 def job_body(job: Job, *, ttl_seconds: int) -> JobBody:
     """Everything about a job that has not expired."""
     return JobBody.model_construct(
@@ -162,6 +254,45 @@ def accepted(job: Job) -> Accepted:
 
 def links(job_id: str) -> Links:
     return Links.model_validate({"self": location(job_id), "events": f"{location(job_id)}/events"})
+
+
+def analyze_stream_body(
+    window: dict[str, Any],
+    *,
+    url: str,
+    capture_offset: float,
+    processing_time: float,
+    settings: AnalyzeSettings,
+) -> AnalyzeStreamBody:
+    """Of a window that has figures, as its event tells it. capture_offset: the operator's."""
+    raw: int = window["offset_frames"]
+    offset = corrected_offset(float(raw), capture_offset)
+    return AnalyzeStreamBody.model_construct(
+        video_name=PurePosixPath(url.split("?")[0].split("#")[0]).name[:50],
+        source_url=url,
+        offset_frames=offset,
+        offset_seconds=offset / FRAME_RATE,
+        confidence=window["confidence"],
+        raw_offset=raw,
+        processing_time=processing_time,
+        settings=settings,
+        doubts=window["doubts"],
+    )
+
+
+def stream_body(stream: Stream, window: dict[str, Any] | None) -> StreamBody:
+    at = stream_location(stream.id)
+    return StreamBody.model_construct(
+        stream_id=stream.id,
+        state="ended" if stream.ended else "running",
+        created=_moment(stream.created_at),
+        window=window,
+        links=Links.model_validate({"self": at, "events": f"{at}/events"}),
+    )
+
+
+def stream_location(stream_id: str) -> str:
+    return f"/streams/{stream_id}"
 
 
 def location(job_id: str) -> str:

@@ -8,6 +8,7 @@ import uuid
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -89,6 +90,79 @@ class UploadForm(ScoreFields):
     )
 
 
+def _within(low: int, high: int) -> AfterValidator:
+    """A number outside is brought to the nearer bound."""
+    return AfterValidator(lambda value: min(max(value, low), high))
+
+
+class AnalyzeFields(ScoreFields):
+    """What clients of FCN-SyncNet's own web service say about a recording.
+
+    Their three settings are checked and repeated in the answer; they change nothing, for the
+    whole recording is always measured.
+    """
+
+    partial: bool = Field(
+        default=True, description="Answer where lip-sync can be measured, whatever of the face can."
+    )
+    window_size: Annotated[int, _within(5, 100)] = Field(
+        default=25, description="Frames, brought within 5 and 100; changes nothing."
+    )
+    stride: Annotated[int, _within(1, 50)] = Field(
+        default=5, description="Frames, brought within 1 and 50; changes nothing."
+    )
+    buffer_size: Annotated[int, _within(10, 500)] = Field(
+        default=100, description="Frames, brought within 10 and 500; changes nothing."
+    )
+
+
+class AnalyzeForm(AnalyzeFields, UploadForm):
+    """A recording that is uploaded by such a client."""
+
+
+StreamUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+
+class StreamFields(BaseModel):
+    """A stream that is to be followed, and how; unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: StreamUrl = Field(description="Of an HLS playlist, by http or https.")
+    window_s: float = Field(
+        default=10, ge=2, le=30, description="Seconds that one answer looks at."
+    )
+    stride_s: float = Field(
+        default=2, ge=0.5, le=30, description="Seconds from one answer to the next; a window's."
+    )
+    buffer_s: float = Field(
+        default=30, ge=2, le=120, description="Seconds that may wait to be scored; a window's."
+    )
+    band_frames: float = Field(
+        default=3, ge=0, le=15, description="|offset_frames| up to which all is well."
+    )
+    alert_after: int = Field(
+        default=3, ge=1, le=100, description="Windows in a row outside before there is an alert."
+    )
+
+
+class AnalyzeStreamFields(BaseModel):
+    """What clients of FCN-SyncNet's own web service say about a stream."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: StreamUrl = Field(description="Of an HLS playlist, by http or https.")
+    window_size: Annotated[int, _within(5, 100)] = Field(
+        default=25, description="Frames, brought within 5 and 100; changes nothing."
+    )
+    stride: Annotated[int, _within(1, 50)] = Field(
+        default=5, description="Frames, brought within 1 and 50; changes nothing."
+    )
+    buffer_size: Annotated[int, _within(10, 500)] = Field(
+        default=100, description="Frames, brought within 10 and 500; changes nothing."
+    )
+
+
 class PathFields(ScoreFields):
     """A recording that lies on the server already, below VIDEO_ROOT, and what is said about it."""
 
@@ -107,8 +181,8 @@ class ScoreQuery(BaseModel):
     )
 
 
-class ScoreHeaders(BaseModel):
-    """What may be wished for in the headers."""
+class WaitingHeaders(BaseModel):
+    """What whoever waits for the answer may wish for in the headers."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -117,6 +191,21 @@ class ScoreHeaders(BaseModel):
         alias="Idempotency-Key",
         description="The same key and the same request is the same job, however often it is sent.",
     )
+
+
+class LastEvent(BaseModel):
+    """Where events that broke off go on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: Annotated[str, StringConstraints(pattern=r"^[0-9]{0,9}$")] = Field(
+        default="", alias="Last-Event-ID", description="Number of the last event that was told."
+    )
+
+
+class ScoreHeaders(WaitingHeaders):
+    """What may be wished for in the headers."""
+
     prefer: str | None = Field(
         default=None,
         alias="Prefer",
@@ -133,6 +222,7 @@ class ScoreHeaders(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+Fields = TypeVar("Fields", bound=ScoreFields)
 
 
 def headers(sent: Headers) -> ScoreHeaders:
@@ -140,24 +230,30 @@ def headers(sent: Headers) -> ScoreHeaders:
     return _checked(ScoreHeaders, _given(ScoreHeaders, sent))
 
 
+def last_event(sent: Headers) -> int:
+    """The number after which events are wanted. Raises Malformed."""
+    return int(_checked(LastEvent, _given(LastEvent, sent)).number or 0)
+
+
 def query(sent: MultiDict[str, str]) -> ScoreQuery:
     """What the query wishes for. Raises Malformed."""
     return _checked(ScoreQuery, _given(ScoreQuery, sent))
 
 
-def form_fields(form: MultiDict[str, str], wishes: dict[str, Any]) -> ScoreFields:
+def form_fields(form: MultiDict[str, str], wishes: dict[str, Any], model: type[Fields]) -> Fields:
     """The fields of a form; it comes before what was wished for elsewhere. Raises Malformed."""
-    return _checked(ScoreFields, wishes | form.to_dict())
+    return _checked(model, wishes | form.to_dict())
 
 
 def path_fields(body: bytes, wishes: dict[str, Any]) -> PathFields:
     """The fields of a JSON body, which comes before what was wished for elsewhere.
     Raises Malformed."""
-    try:
-        said = _JSON_OBJECT.validate_json(body)
-    except ValidationError:
-        raise Malformed("The body is not a JSON object.") from None
-    return _checked(PathFields, wishes | said)
+    return _checked(PathFields, wishes | _object(body))
+
+
+def json_fields(body: bytes, model: type[Model]) -> Model:
+    """The fields of a JSON body. Raises Malformed."""
+    return _checked(model, _object(body))
 
 
 def is_identifier(value: str) -> bool:
@@ -172,6 +268,13 @@ def canonical(fields: ScoreFields) -> bytes:
     """What was said, the same bytes whenever the same was said."""
     said = fields.model_dump(mode="json", exclude_unset=True, exclude_defaults=True)
     return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _object(body: bytes) -> dict[str, JsonValue]:
+    try:
+        return _JSON_OBJECT.validate_json(body)
+    except ValidationError:
+        raise Malformed("The body is not a JSON object.") from None
 
 
 def _given(model: type[BaseModel], sent: Headers | MultiDict[str, str]) -> dict[str, str]:
@@ -191,6 +294,9 @@ _WORDS = {
     "missing": "is missing",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_from_float": "must be a whole number",
     "string_type": "must be text",
     "json_invalid": "is not JSON",
     "json_type": "is not JSON",
@@ -212,6 +318,8 @@ def _words(item: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch":
         if context["pattern"] == IDENTIFIER_PATTERN:
             return "must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
+        if context["pattern"].startswith("^[0-9]"):
+            return "must be a number of at most nine digits"
         return "must be 1 to 255 printable ASCII characters"
     if kind == "string_too_long":
         return f"must have at most {context['max_length']} characters"

@@ -154,6 +154,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Jobs that one API key may start in any 60 seconds; 0 for any number.",
     )
+    max_streams: int = Field(
+        default=1,
+        ge=0,
+        description="Streams that are followed at once, of all senders together, each by a process "
+        "with networks of its own; 0 for none.",
+    )
     retention_seconds: int = Field(
         default=24 * 3600,
         ge=0,

@@ -18,13 +18,13 @@ from service.jobs.intake import Jobs
 from service.jobs.records import Job, KeyReused, NewJob
 from service.operations import FORM, JSON
 from service.problems import (
+    AddressRefused,
     ConsentMissing,
     FileMissing,
     Malformed,
     PathRefused,
     StorageAway,
     StorageFull,
-    WebhookRefused,
     WebhooksOff,
     room_is_short,
 )
@@ -34,13 +34,17 @@ log = logging.getLogger(__name__)
 
 
 class Wishes:
-    """What a request asks for beside the recording. Raises Malformed."""
+    """What a request asks for beside the recording. Raises Malformed.
 
-    def __init__(self) -> None:
+    may_leave: whether it may be answered before the recording is scored.
+    """
+
+    def __init__(self, *, may_leave: bool = True) -> None:
         settings: Settings = current_app.extensions["settings"]
         self.query = schemas.query(request.args)
         self.headers = schemas.headers(request.headers)
-        self.respond_async = self.query.respond_async or self.headers.respond_async
+        leaves = self.query.respond_async or self.headers.respond_async
+        self.respond_async = may_leave and leaves
         self._patience_s = settings.processing_timeout_seconds
         self.received()
 
@@ -68,8 +72,10 @@ class Wishes:
         return str(uuid.uuid4()) if key is None else jobs.store.id_for(g.owner, key)
 
 
-def submit(wishes: Wishes, *, consent_required: bool) -> tuple[Job, bool]:
-    """The job that the request is about, and whether it is new.
+def submit(
+    wishes: Wishes, form: type[schemas.ScoreFields], *, consent_required: bool
+) -> tuple[Job, bool]:
+    """The job that the request is about, and whether it is new. form: what its form may say.
 
     Raises RequestError, AdmissionError.
     """
@@ -80,19 +86,24 @@ def submit(wishes: Wishes, *, consent_required: bool) -> tuple[Job, bool]:
     job_id = wishes.job_id(jobs)
     known = jobs.store.get(job_id) if wishes.headers.idempotency_key is not None else None
     if known is not None:
-        return _receive(wishes, job_id, known, consent_required=consent_required)
+        return _receive(wishes, form, job_id, known, consent_required=consent_required)
     with jobs.arriving(g.owner):
-        return _receive(wishes, job_id, None, consent_required=consent_required)
+        return _receive(wishes, form, job_id, None, consent_required=consent_required)
 
 
 def _receive(
-    wishes: Wishes, job_id: str, known: Job | None, *, consent_required: bool
+    wishes: Wishes,
+    form: type[schemas.ScoreFields],
+    job_id: str,
+    known: Job | None,
+    *,
+    consent_required: bool,
 ) -> tuple[Job, bool]:
     """As `submit`. known: the job of that id, where it is there."""
     jobs: Jobs = current_app.extensions["jobs"]
     settings: Settings = current_app.extensions["settings"]
     keyed = wishes.headers.idempotency_key is not None
-    fields = _fields(wishes, settings)
+    fields = _fields(wishes, form, settings)
     wishes.received()
     if fields.user_consent is False or (consent_required and not fields.user_consent):
         raise ConsentMissing("user_consent must be true.")
@@ -128,18 +139,20 @@ def _receive(
     )
 
 
-def _fields(wishes: Wishes, settings: Settings) -> schemas.ScoreFields:
+def _fields(
+    wishes: Wishes, form: type[schemas.ScoreFields], settings: Settings
+) -> schemas.ScoreFields:
     """What is said about the recording, which is received with it. Raises RequestError."""
     if request.mimetype == FORM:
         uploads.receive_form()
-        return schemas.form_fields(request.form, wishes.fields())
+        return schemas.form_fields(request.form, wishes.fields(), form)
     if settings.video_root is None:
         raise PathRefused("Scoring by path is switched off.")
     return schemas.path_fields(uploads.receive_body(schemas.MAX_FIELDS_BYTES), wishes.fields())
 
 
 def _check_webhook(url: str | None, settings: Settings) -> None:
-    """Raises WebhooksOff, WebhookRefused."""
+    """Raises WebhooksOff, AddressRefused."""
     if url is None:
         return
     if settings.webhook_secret is None:
@@ -147,7 +160,7 @@ def _check_webhook(url: str | None, settings: Settings) -> None:
     try:
         check_url(url, settings.outgoing_allow)
     except OutgoingRefused as error:
-        raise WebhookRefused(str(error)) from error
+        raise AddressRefused(str(error)) from error
 
 
 def _below(settings: Settings, name: str) -> str:

@@ -298,6 +298,8 @@ class DrainingWorker(ThreadWorker):  # type: ignore[misc]
     def _let_go(self) -> None:
         jobs = self.wsgi.extensions["jobs"]
         jobs.watcher.stop()
+        streams = self.wsgi.extensions["supervisor"]
+        threading.Thread(target=streams.close, daemon=True).start()
         if jobs.worker:
             # Now, beside the last requests: the job in hand is given some seconds as well.
             threading.Thread(target=jobs.worker.close, daemon=True).start()

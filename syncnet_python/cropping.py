@@ -4,7 +4,6 @@ Arithmetic of the reference (crop_video in run_pipeline.py), down to where it tr
 crops are equal pixel by pixel.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,8 +65,8 @@ def crop(
     # The reference pads the frame by this whole number and truncates in padded coordinates; the
     # same order of operations gives the same rounding.
     pad = int(below)
-    top, bottom = math.floor(y + pad - size) - pad, math.floor(y + pad + below) - pad
-    left, right = math.floor(x + pad - side) - pad, math.floor(x + pad + side) - pad
+    top, bottom = int(y + pad - size) - pad, int(y + pad + below) - pad
+    left, right = int(x + pad - side) - pad, int(x + pad + side) - pad
     # ... and its padded frame ends there, where rounding takes the sum one pixel further.
     bottom, right = min(bottom, frame.shape[0] + pad), min(right, frame.shape[1] + pad)
     region = _cut(frame, top, max(bottom, top + 1), left, max(right, left + 1))

@@ -4,8 +4,8 @@ Decoding comes before (`media.read`); what becomes of the figures comes after (`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ WEBCAM = TrackingOptions(min_track=FRAME_RATE, min_face_size=40.0)
 
 _USUAL_WINDOWS = 75
 """Windows of the recordings that a scale's confidence levels were read from."""
+
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 
 class SyncNetwork(Protocol):
@@ -94,11 +96,13 @@ class Faces:
     """What was found frame by frame.
 
     detections: per frame, as `FaceDetector.detect` gives them; scenes: (start, end) frames, end
-    exclusive, which together cover all frames.
+    exclusive, which together cover all frames; every: faces were looked for in every so manieth
+    frame alone, and there are none in the others.
     """
 
     detections: Sequence[NDArray[np.float32]]
     scenes: Sequence[tuple[int, int]]
+    every: int = 1
 
 
 def find_faces(frames: Frames, detector: FaceDetector) -> Faces:
@@ -117,12 +121,14 @@ def find_faces(frames: Frames, detector: FaceDetector) -> Faces:
 def follow(faces: Faces, options: TrackingOptions = WEBCAM) -> list[Track]:
     """Every face, followed through every scene, by first frame.
 
-    Raises TrackTooShort where none stays long enough.
+    options: `min_track` detections stand for as many frames, also where not every frame was
+    looked at. Raises TrackTooShort where none stays long enough.
     """
+    asked = replace(options, min_track=-(-options.min_track // faces.every))
     tracks = [
         track
         for first, end in faces.scenes
-        for track in track_faces(faces.detections[first:end], options, first_frame=first)
+        for track in track_faces(faces.detections[first:end], asked, first_frame=first)
     ]
     if not tracks:
         seconds = options.min_track / FRAME_RATE
@@ -139,6 +145,29 @@ def find_tracks(
     return follow(find_faces(frames, detector), options)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurement:
+    """What the sync network says of every tracked face, a value a track.
+
+    tables: as `offset.distances` makes them, (windows, 31) float32, without rows where the track
+    is too short; estimates: what is read from them, None without rows; points: (n, points, 2)
+    float32 of `fcn_embedding.locate`, None where nobody looked for them; chosen: which face speaks.
+    """
+
+    tables: tuple[NDArray[np.float32], ...]
+    estimates: tuple[offset.OffsetEstimate | None, ...]
+    points: tuple[NDArray[np.float32] | None, ...]
+    chosen: int
+
+    @property
+    def best(self) -> offset.OffsetEstimate:
+        """What is read from the face that speaks. Raises TrackTooShort."""
+        best = self.estimates[self.chosen]
+        if best is None:
+            raise TrackTooShort("no face is in view together with sound for long enough")
+        return best
+
+
 def measure_sync(
     recording: Recording, tracks: Sequence[Track], network: SyncNetwork, landmarker: Landmarker
 ) -> SyncResult:
@@ -148,27 +177,57 @@ def measure_sync(
     Raises NoAudio, SilentAudio where there is nothing to hear, TrackTooShort where no track holds
     a window.
     """
+    measurement = measure(recording, tracks, network, landmarker)
+    return result(measurement, recording, tracks, network)
+
+
+def measure(
+    recording: Recording,
+    tracks: Sequence[Track],
+    network: SyncNetwork,
+    landmarker: Landmarker,
+    points: Sequence[NDArray[np.float32] | None] | None = None,
+) -> Measurement:
+    """The distances between every tracked face and the sound, and what is read from them.
+
+    points: of each track, where they are at hand already. Those of the face that speaks are looked
+    for in any case where it does not match, because `result` asks them for the reason.
+    Raises NoAudio, SilentAudio, TrackTooShort as `measure_sync`.
+    """
     if not len(recording.audio):
         raise NoAudio("the recording has no sound")
     if quality.is_silent(recording.audio):
         raise SilentAudio("the sound holds nothing but silence")
     frames = recording.frames
-    points = [locate(landmarker, frames, track) if network.reads_landmarks else None
-              for track in tracks]  # fmt: skip
+    found = list(points or [None] * len(tracks))
+    if network.reads_landmarks:
+        found = [locate(landmarker, frames, track) if seen is None else seen
+                 for track, seen in zip(tracks, found, strict=True)]  # fmt: skip
     tables = [network.distances(frames, sound_of(track, recording), track, seen)
-              for track, seen in zip(tracks, points, strict=True)]  # fmt: skip
+              for track, seen in zip(tracks, found, strict=True)]  # fmt: skip
     estimates = [offset.read(table) if len(table) else None for table in tables]
     chosen = _speaking(tables, estimates)
-    best, table, track, scale = estimates[chosen], tables[chosen], tracks[chosen], network.scale
-    if best is None:
-        raise TrackTooShort("no face is in view together with sound for long enough")
+    measured = Measurement(tuple(tables), tuple(estimates), tuple(found), chosen)
+    unlike = not matched(measured.best.confidence, len(tables[chosen]), network.scale)
+    if unlike and found[chosen] is None:
+        found[chosen] = locate(landmarker, frames, tracks[chosen])
+    return replace(measured, points=tuple(found))
+
+
+def result(
+    measurement: Measurement, recording: Recording, tracks: Sequence[Track], network: SyncNetwork
+) -> SyncResult:
+    """What `measure` found, in words and figures; the other arguments as they were given to it.
+
+    Raises TrackTooShort.
+    """
+    best, chosen, scale = measurement.best, measurement.chosen, network.scale
+    table, track, points = measurement.tables[chosen], tracks[chosen], measurement.points[chosen]
     found: tuple[Doubt, ...] = ()
-    if not matched(best.confidence, len(table), scale):
-        seen = points[chosen]
-        seen = locate(landmarker, frames, track) if seen is None else seen
-        found = doubts.find(sound_of(track, recording), seen)
+    if points is not None and not matched(best.confidence, len(table), scale):
+        found = doubts.find(sound_of(track, recording), points)
     value = as_recorded(scale, best)
-    times = _middles(recording.times[track.frames], len(table))
+    times = middles(recording.times[track.frames], len(table))
     return SyncResult(
         score=value,
         offset_frames=best.offset_frames,
@@ -182,7 +241,9 @@ def measure_sync(
         framewise_confidence=tuple(float(c) for c in best.framewise_confidence),
         tracks=tuple(
             _described(track, estimate, recording.scale, chosen=number == chosen)
-            for number, (track, estimate) in enumerate(zip(tracks, estimates, strict=True))
+            for number, (track, estimate) in enumerate(
+                zip(tracks, measurement.estimates, strict=True)
+            )
         ),
         subframe_offset=offset.subframe(best.curve),
         timeline=timeline.moments(table, times, scale),
@@ -199,9 +260,9 @@ def matched(confidence: float, windows: int, scale: Scale) -> bool:
     return confidence >= scale.confidence_levels[0] * few
 
 
-def _middles(times: NDArray[np.float64], windows: int) -> NDArray[np.float64]:
-    """Seconds of the middle of each window; times: of the track's frames. A window of several
-    frames has as many rows less as it has frames more than one."""
+def middles(times: NDArray[_Number], windows: int) -> NDArray[_Number]:
+    """Of a track's frames, (n,) seconds or numbers, those of the middle of each window. A window
+    of several frames has as many rows less as it has frames more than one."""
     span = len(times) - windows
     return times[span // 2 : span // 2 + windows]
 

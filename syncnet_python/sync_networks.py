@@ -22,10 +22,42 @@ from syncnet_python.scale import SYNCNET_V2
 from syncnet_python.tracking import Track
 
 
-class SyncNetV2(SyncNetwork):
+class _Searching(SyncNetwork):
+    """A network whose offsets are searched up to `max_shift` frames on either side."""
+
+    protocol: str
+    max_shift: int = offset.MAX_SHIFT
+
+    def distances(
+        self,
+        frames: Frames,
+        audio: NDArray[np.int16],
+        track: Track,
+        points: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """As `SyncNetwork.distances`, (windows, 2 * max_shift + 1)."""
+        heard = self.audio(audio, len(track))
+        if not len(heard):
+            return np.empty((0, 2 * self.max_shift + 1), np.float32)
+        seen = self.visual(frames, track, points)
+        windows = min(len(seen), len(heard))
+        return offset.distances(
+            seen[:windows], heard[:windows], max_shift=self.max_shift, padding=self.padding
+        )
+
+    def _search(self, max_shift: int) -> None:
+        """Another reach gives other figures, so the protocol gets another name."""
+        if max_shift != offset.MAX_SHIFT:
+            self.max_shift = max_shift
+            self.protocol = f"{self.protocol}/vshift-{max_shift}"
+
+
+class SyncNetV2(_Searching):
     """SyncNet v2 on the reference's crops. See `pipeline.SyncNetwork`.
 
     Differs from the reference in keeping the last complete window, which `protocol` says.
+    crop_scale: as in `cropping.crop`; max_shift: frames of offset searched on either side. Where
+    they are not the reference's, `protocol` says so.
     """
 
     protocol = "syncnet-v2/complete-windows"
@@ -34,16 +66,27 @@ class SyncNetV2(SyncNetwork):
     reads_landmarks = False
 
     def __init__(
-        self, state: Mapping[str, Tensor], info: ModelInfo, device: str, precision: Precision
+        self,
+        state: Mapping[str, Tensor],
+        info: ModelInfo,
+        device: str,
+        precision: Precision,
+        *,
+        crop_scale: float = cropping.CROP_SCALE,
+        max_shift: int = offset.MAX_SHIFT,
     ) -> None:
         self.info = info
+        self._crop_scale = crop_scale
+        if crop_scale != cropping.CROP_SCALE:
+            self.protocol = f"{self.protocol}/crop-{crop_scale:g}"
+        self._search(max_shift)
         self._embedder = SyncNetEmbedder(state, device, precision)
 
     def visual(
         self, frames: Frames, track: Track, points: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         windows = max(0, len(track) - WINDOW_FRAMES + 1)
-        return self._embedder.visual(_TrackCrops(frames, track), windows)
+        return self._embedder.visual(_TrackCrops(frames, track, self._crop_scale), windows)
 
     def audio(self, samples: NDArray[np.int16], num_frames: int) -> NDArray[np.float32]:
         windows = count_windows(num_frames, len(samples), "complete")
@@ -55,9 +98,10 @@ class SyncNetV2(SyncNetwork):
 class _TrackCrops:
     """Crops of a track, made when they are asked for, so that few are held at a time."""
 
-    def __init__(self, frames: Frames, track: Track) -> None:
+    def __init__(self, frames: Frames, track: Track, scale: float) -> None:
         self._frames = frames
         self._track = track
+        self._scale = scale
         self._path = cropping.smooth(track.boxes)
 
     def __len__(self) -> int:
@@ -66,14 +110,15 @@ class _TrackCrops:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         path = self._path
         for index, x, y, size in zip(self._track.frames, path.x, path.y, path.size, strict=True):
-            yield cropping.crop(self._frames.bgr(int(index)), x, y, size)
+            yield cropping.crop(self._frames.bgr(int(index)), x, y, size, self._scale)
 
 
-class FcnSyncNet(SyncNetwork):
+class FcnSyncNet(_Searching):
     """The bundled FCN-SyncNet on landmarks and mouth crops. See `pipeline.SyncNetwork`.
 
     Every frame is a window; offsets average over the pairs that exist. Distances lie between 0
-    and 2, those of unit vectors.
+    and 2, those of unit vectors. max_shift: frames of offset searched on either side; `protocol`
+    says where they are not 15.
     """
 
     protocol = "fcn-syncnet/valid-pairs"
@@ -81,9 +126,15 @@ class FcnSyncNet(SyncNetwork):
     reads_landmarks = True
 
     def __init__(
-        self, state: Mapping[str, Tensor], info: ModelInfo, landmarker: Landmarker
+        self,
+        state: Mapping[str, Tensor],
+        info: ModelInfo,
+        landmarker: Landmarker,
+        *,
+        max_shift: int = offset.MAX_SHIFT,
     ) -> None:
         self.info = info
+        self._search(max_shift)
         self.scale = scales.load(info.name)
         self._embedder = FcnEmbedder(state, landmarker)
 

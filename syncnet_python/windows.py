@@ -6,6 +6,7 @@ read when they are looked at.
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ _SLACK_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of a recording. It can be looked at until the next one is asked for.
+    """A part of a recording. It can be looked at until the one after the next is asked for.
 
     number: from 0; start_s: seconds from the recording's first picture; recording: the part, its
     `times` on the file's own clock; done: how much of the file has been read, 0-1.
@@ -61,14 +62,13 @@ def windows(path: Path, length_s: float, stride_s: float, limits: Limits = DAY) 
         raise ValueError("windows follow each other without gaps")
     length, stride = round(length_s * FRAME_RATE), max(1, round(stride_s * FRAME_RATE))
     slack = round(_SLACK_S * FRAME_RATE)
+    ring = _Ring(length + stride + slack)
     limits = replace(limits, kept_bytes=1 << 62)
     size = path.stat().st_size
     with (
-        tempfile.TemporaryFile() as pictures,
         path.open("rb") as file,
         media.opened(file, limits, needs_audio=True) as source,
     ):
-        ring = _Ring(pictures.fileno(), length + stride + slack)
         picture, sound = FrameClock(limits, ring.append), _Sound(limits)
 
         def window(number: int, end: int) -> Window:
@@ -182,9 +182,10 @@ class _Sound:
 class _Ring(Sequence[bytes]):
     """The last pictures, in a file that has room for so many; all are of one size."""
 
-    def __init__(self, file: int, room: int) -> None:
-        """file: a descriptor."""
-        self._file = file
+    def __init__(self, room: int) -> None:
+        with tempfile.TemporaryFile() as file:
+            self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)  # when nobody reads it any more
         self._room = room
         self._number = 0
         self._bytes = 0

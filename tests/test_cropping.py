@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import medfilt
 
-from syncnet_python.cropping import CROP_SIZE, PADDING_VALUE, crop, smooth
+from syncnet_python.cropping import CROP_SCALE, CROP_SIZE, PADDING_VALUE, crop, smooth
 
 Image = NDArray[np.uint8]
 
@@ -19,12 +19,15 @@ def parity_frame(number: int) -> Image:
     return np.stack(channels, axis=2).astype(np.uint8)
 
 
-def cut_from_padded(frame: Image, x: float, y: float, size: float) -> Image:
+def cut_from_padded(
+    frame: Image, x: float, y: float, size: float, scale: float = CROP_SCALE
+) -> Image:
     """The original's way: pad the whole frame, then slice it."""
-    pad = int(size * 1.8)
+    below, side = size * (1 + 2 * scale), size * (1 + scale)
+    pad = int(below)
     padded = np.pad(frame, ((pad, pad), (pad, pad), (0, 0)), constant_values=PADDING_VALUE)
-    rows = slice(int(y + pad - size), int(y + pad + size * 1.8))
-    columns = slice(int(x + pad - size * 1.4), int(x + pad + size * 1.4))
+    rows = slice(int(y + pad - size), int(y + pad + below))
+    columns = slice(int(x + pad - side), int(x + pad + side))
     return np.asarray(cv2.resize(padded[rows, columns], (CROP_SIZE, CROP_SIZE)), np.uint8)
 
 
@@ -80,3 +83,16 @@ def test_smoothing_is_the_originals_filter(length: int) -> None:
 def test_a_very_short_track_keeps_its_size(length: int) -> None:
     path = smooth(np.tile([10.0, 20.0, 110.0, 140.0], (length, 1)))
     assert (len(path), set(path.x), set(path.y), set(path.size)) == (length, {60.0}, {80.0}, {60.0})
+
+
+@given(
+    x=st.floats(0, 80),
+    y=st.floats(0, 60),
+    size=st.floats(2, 70),
+    scale=st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0, 2.0]),
+)
+def test_more_or_less_around_the_face_is_cut_as_the_original_would(
+    x: float, y: float, size: float, scale: float
+) -> None:
+    frame = parity_frame(3)[:60, :80]
+    assert np.array_equal(crop(frame, x, y, size, scale), cut_from_padded(frame, x, y, size, scale))

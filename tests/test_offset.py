@@ -154,3 +154,20 @@ def test_what_does_not_pair_is_refused() -> None:
         distances(embeddings(3, 0), embeddings(4, 0))
     with pytest.raises(ValueError, match="no window"):
         read(np.empty((0, 31), np.float32))
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@given(late=st.integers(-24, 24), reach=st.integers(1, 30))
+def test_a_search_finds_what_is_within_its_reach(padding: Padding, late: int, reach: int) -> None:
+    visual, audio = paired(60, late, seed=11)
+    found = estimate(visual, audio, max_shift=reach, padding=padding)
+    assert found.curve.offsets == tuple(range(-reach, reach + 1))
+    assert (found.offset_frames == -late) == (abs(late) <= reach)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_a_narrower_search_is_the_middle_of_a_wider_one(padding: Padding) -> None:
+    visual, audio = embeddings(40, 12), embeddings(40, 13)
+    wide = distances(visual, audio, padding=padding)
+    narrow = distances(visual, audio, max_shift=6, padding=padding)
+    np.testing.assert_array_equal(narrow, wide[:, 9:22])

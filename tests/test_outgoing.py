@@ -20,7 +20,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.addresses import is_public
-from service.outgoing import OutgoingRefused, check_allow, check_url, client
+from service.outgoing import (
+    OutgoingRefused,
+    TooLarge,
+    check_allow,
+    check_url,
+    client,
+    fetch,
+    reader,
+)
 
 Answer = Callable[["_Handler"], None]
 
@@ -550,3 +558,133 @@ def test_no_text_breaks_the_check(text: str) -> None:
         except OutgoingRefused:
             continue
         assert httpx.URL(url).scheme in ("http", "https")
+
+
+# Bodies
+
+
+def test_a_body_is_read_with_its_status_and_headers(serve: Serve) -> None:
+    site = serve(lambda handler: handler.reply(b"hello", ETag="x"))
+    with reader([site.entry]) as http:
+        found = fetch(http, site.url, most_bytes=5)
+    assert (found.url, found.status, found.body) == (site.url, 200, b"hello")
+    assert found.headers["etag"] == "x"
+    assert site.headers[0]["accept-encoding"] == "identity"
+
+
+def test_a_failure_has_no_body(serve: Serve) -> None:
+    site = serve(lambda handler: handler.reply(b"a long story", status=404))
+    with reader([site.entry]) as http:
+        assert fetch(http, site.url, most_bytes=1).body == b""
+
+
+@pytest.mark.parametrize("answer", [endless, announced])
+def test_a_body_that_is_too_large_is_not_read_to_its_end(serve: Serve, answer: Answer) -> None:
+    site = serve(answer)
+    with reader([site.entry]) as http, pytest.raises(TooLarge, match="1,000,000"):
+        fetch(http, site.url, most_bytes=1_000_000)
+
+
+def test_a_body_is_not_unpacked(serve: Serve) -> None:
+    """A few packed bytes may be gigabytes."""
+    site = serve(packed)
+    with reader([site.entry]) as http, pytest.raises(httpx.DecodingError):
+        fetch(http, site.url, most_bytes=100)
+
+
+@pytest.mark.parametrize("answer", [drip, drip_headers, stay_silent])
+def test_a_body_that_trickles_is_cut_off(serve: Serve, answer: Answer) -> None:
+    site = serve(answer)
+    with reader([site.entry], timeout=30) as http, pytest.raises(httpx.ReadTimeout):
+        fetch(http, site.url, most_bytes=10**9, total_s=0.5)
+
+
+def test_a_part_is_asked_for_and_nothing_else_taken(serve: Serve) -> None:
+    def answer(handler: _Handler) -> None:
+        if handler.path == "/part":
+            handler.reply(b"234", status=206, Content_Range="bytes 2-4/9")
+        elif handler.path == "/other":
+            handler.reply(b"345", status=206, Content_Range="bytes 3-5/9")
+        else:
+            handler.reply(b"012345678")
+
+    site = serve(answer)
+    with reader([site.entry]) as http:
+        assert fetch(http, f"{site.url}part", most_bytes=99, part=(2, 3)).body == b"234"
+        for path in ("other", "whole"):
+            with pytest.raises(httpx.RemoteProtocolError):
+                fetch(http, f"{site.url}{path}", most_bytes=99, part=(2, 3))
+    assert site.headers[0]["range"] == "bytes=2-4"
+
+
+def redirect(to: str) -> Answer:
+    return lambda handler: handler.reply(status=302, Location=to, Content_Length="0")
+
+
+def test_redirects_are_followed_and_the_last_address_told(serve: Serve) -> None:
+    last = serve()
+    first = serve(redirect(f"{last.url}b"))
+    with reader([first.entry, last.entry]) as http:
+        found = fetch(http, first.url, most_bytes=99)
+    assert (found.url, found.body) == (f"{last.url}b", b"hello")
+
+
+def test_a_redirect_to_a_private_address_is_refused_before_it_is_followed(serve: Serve) -> None:
+    secret = serve()
+    for to in (
+        secret.url,
+        f"http://localhost:{secret.port}/",
+        "http://169.254.169.254/",
+        "ftp://a",
+    ):
+        site = serve(redirect(to))
+        with reader([site.entry]) as http, pytest.raises(OutgoingRefused):
+            fetch(http, site.url, most_bytes=99)
+    assert secret.asked == []
+
+
+def test_a_redirect_is_looked_up_with_the_same_care(serve: Serve) -> None:
+    secret = serve()
+    site = serve(redirect(f"http://rebound.example:{secret.port}/"))
+    known = names(rebound_example=["127.0.0.1"])
+    with reader([site.entry], resolve=known) as http, pytest.raises(OutgoingRefused):
+        fetch(http, site.url, most_bytes=99)
+    assert secret.asked == []
+
+
+def test_redirects_end(serve: Serve) -> None:
+    site = serve(redirect("/again"))
+    with reader([site.entry]) as http, pytest.raises(httpx.TooManyRedirects):
+        fetch(http, site.url, most_bytes=99, redirects=3)
+    assert len(site.asked) == 4
+
+
+def test_all_redirects_share_one_time(serve: Serve) -> None:
+    def answer(handler: _Handler) -> None:
+        handler.site.ending.wait(0.3)
+        redirect("/again")(handler)
+
+    site = serve(answer)
+    with reader([site.entry]) as http, pytest.raises(httpx.TimeoutException):
+        fetch(http, site.url, most_bytes=99, total_s=0.7, redirects=10)
+
+
+def test_cookies_are_not_kept(serve: Serve) -> None:
+    site = serve(lambda handler: handler.reply(b"x", Set_Cookie="who=you"))
+    with reader([site.entry]) as http:
+        fetch(http, site.url, most_bytes=99)
+        fetch(http, site.url, most_bytes=99)
+    assert "cookie" not in site.headers[1]
+
+
+def test_a_reader_reads_by_fetch_alone(serve: Serve) -> None:
+    site = serve()
+    with reader([site.entry]) as http, pytest.raises(TypeError, match="fetch"):
+        http.get(site.url)
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("url", ["", "no address", "http://[", "file:///etc/passwd", "//a/b"])
+def test_what_is_no_address_is_not_fetched(url: str) -> None:
+    with reader() as http, pytest.raises(OutgoingRefused):
+        fetch(http, url, most_bytes=99)

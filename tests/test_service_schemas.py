@@ -20,7 +20,7 @@ NONE: MultiDict[str, str] = MultiDict()
 def form_fields(form: MultiDict[str, str], query: MultiDict[str, str] = NONE) -> ScoreFields:
     """As a request with that form and that query would have them."""
     wishes = schemas.query(query).model_dump(include={"partial", "heatmap"}, exclude_none=True)
-    return schemas.form_fields(form, wishes)
+    return schemas.form_fields(form, wishes, ScoreFields)
 
 
 def path_fields(body: bytes) -> schemas.PathFields:

@@ -109,3 +109,32 @@ def test_networks_say_who_they_are(network: SyncNetwork) -> None:
 
 def test_protocols_are_never_confused() -> None:
     assert FcnSyncNet.protocol != SyncNetV2.protocol
+
+
+def rebuilt(network: SyncNetwork, **options: float) -> SyncNetwork:
+    if network.info.name == "syncnet_v2":
+        return SyncNetV2(parity.syncnet_state(), network.info, "cpu", "float32", **options)  # type: ignore[arg-type]
+    landmarker = Landmarker(weights.load("face_landmarks")[0])
+    return FcnSyncNet(weights.load("syncnet_fcn")[0], network.info, landmarker, **options)  # type: ignore[arg-type]
+
+
+def test_offsets_are_searched_as_far_as_asked(
+    network: SyncNetwork, recording: media.Recording, table: np.ndarray
+) -> None:
+    narrow = rebuilt(network, max_shift=3)
+    assert narrow.protocol == f"{network.protocol}/vshift-3"
+    found = narrow.distances(recording.frames, sound_of(TRACK, recording), TRACK)
+    np.testing.assert_array_equal(found, table[:, 12:19])
+    assert narrow.distances(recording.frames, recording.audio[:0], TRACK).shape == (0, 7)
+    assert rebuilt(network, max_shift=offset.MAX_SHIFT).protocol == network.protocol
+
+
+def test_the_originals_crops_show_as_much_as_asked(recording: media.Recording) -> None:
+    info = ModelInfo("syncnet_v2", "2", "published", "0" * 64)
+    usual = SyncNetV2(parity.syncnet_state(), info, "cpu", "float32")
+    wider = SyncNetV2(parity.syncnet_state(), info, "cpu", "float32", crop_scale=0.8)
+    assert wider.protocol == f"{usual.protocol}/crop-0.8"
+    track = track_of(3, 8)
+    seen = [n.visual(recording.frames, track) for n in (usual, wider)]
+    assert seen[0].shape == seen[1].shape
+    assert not np.allclose(seen[0], seen[1])

@@ -10,7 +10,7 @@ from efficientnet_detector import EfficientNetDetector
 from evaluation.samples import talking_clip
 from syncnet_python import errors, media, weights
 from syncnet_python.calibration import Calibration, Fit, Thresholds
-from syncnet_python.profiles import BUNDLED
+from syncnet_python.profiles import BUNDLED, OptionRefused
 from syncnet_python.results import Verdict
 from syncnet_python.score_maps import Identity, Linear
 from syncnet_wrapper import SyncNetWrapper
@@ -256,3 +256,48 @@ def test_limits_reach_the_decoder(clip: Callable[[str], Path]) -> None:
     wrapper = SyncNetWrapper(profile="bundled", limits=media.Limits(duration_s=1.0))
     with pytest.raises(errors.TooLong):
         wrapper.process_video(clip("synced"), "x")
+
+
+def test_a_network_by_name_is_never_replaced(
+    only: Callable[..., None], clip: Callable[[str], Path]
+) -> None:
+    only("face_finder", "efficientnet_b0")
+    wrapper = SyncNetWrapper(profile="bundled", network="fcn")
+    with pytest.raises(errors.WeightsMissing, match="syncnet_fcn"):
+        wrapper.process_video_ensemble(clip("synced"), "x", partial=True)
+
+
+def test_whole_frames_are_kept_for_the_published_networks_alone() -> None:
+    kept: list[int | None] = []
+
+    def read(path: Path, limits: media.Limits | None = None, **_: object) -> media.Recording:
+        assert limits is not None
+        kept.append(limits.kept_pixels)
+        raise errors.NotAVideo("seen enough")
+
+    for profile, network in (
+        ("bundled", None),
+        ("published", None),
+        ("bundled", "original"),
+        ("auto", "fcn"),
+        ("published", "fcn"),
+    ):
+        wrapper = SyncNetWrapper(profile=profile, network=network, read=read)
+        with pytest.raises(errors.NotAVideo):
+            wrapper.process_video("x", "x")
+    usual = media.Limits().kept_pixels
+    assert kept == [usual, None, None, usual, None], "S3FD searches a quarter of whole frames"
+
+
+def test_options_that_alter_figures_go_with_no_calibration() -> None:
+    ours = bundled_calibration()
+    with pytest.raises(errors.CalibrationMismatch, match="fitted without vshift"):
+        SyncNetWrapper(profile="bundled", calibration=ours, vshift=20)
+    SyncNetWrapper(profile="bundled", calibration=ours, network="fcn", vshift=15)
+    with pytest.raises(errors.CalibrationMismatch, match="but s3fd answers"):
+        SyncNetWrapper(profile="bundled", calibration=ours, network="original")
+
+
+def test_options_of_other_networks_are_refused() -> None:
+    with pytest.raises(OptionRefused, match="crop_scale is for SyncNet v2"):
+        SyncNetWrapper(profile="bundled", crop_scale=0.4)

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from service.settings import Settings
 from syncnet_python.isolation import Decoder
 from syncnet_python.media import Limits
+from syncnet_python.profiles import Network
 from syncnet_python.results import ModelInfo, Verdict
 from syncnet_python.tracking import TrackingOptions
 from syncnet_wrapper import SyncNetWrapper
@@ -20,9 +21,21 @@ from syncnet_wrapper import SyncNetWrapper
 
 class WrapperEngine:
     """A `service.scoring.process.Engine` over `SyncNetWrapper`. Every file is decoded isolated:
-    that takes no longer, as the process for it has been started before."""
+    that takes no longer, as the process for it has been started before.
 
-    def __init__(self, settings: Settings) -> None:
+    network, facedet_scale, crop_scale, vshift: as for `SyncNetWrapper`; a command line may name
+    them, the service has no settings for them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        network: Network | None = None,
+        facedet_scale: float | None = None,
+        crop_scale: float | None = None,
+        vshift: int | None = None,
+    ) -> None:
         self._wrapper = SyncNetWrapper(
             profile=settings.model_profile,
             models_dir=settings.models_dir,
@@ -42,6 +55,10 @@ class WrapperEngine:
             paths=settings.weights_paths,
             calibration=settings.calibration,
             read=Decoder(root=settings.video_root).read,
+            network=network,
+            facedet_scale=facedet_scale,
+            crop_scale=crop_scale,
+            vshift=vshift,
         )
 
     def score(

@@ -14,6 +14,9 @@ from syncnet_python.networks import s3fd
 MEAN_BGR = (104.0, 117.0, 123.0)
 """Mean pixel of the images the network was trained on, 0-255."""
 
+SCALE = 0.25
+"""Factor of the reference on frames before they are searched."""
+
 _CANDIDATES = 5000
 _LIMIT = 750
 _INNER_OVERLAP = 0.3
@@ -38,7 +41,7 @@ class S3FDDetector:
         state: Mapping[str, Tensor],
         device: str = "cpu",
         *,
-        scale: float = 0.25,
+        scale: float = SCALE,
         min_confidence: float = 0.9,
     ) -> None:
         self._device = torch.device(device)
