@@ -65,7 +65,9 @@ def show_info(
         else:
             lasts = "-" if about.duration_s is None else f"{about.duration_s:.3f} s"
             megabytes = about.size_bytes / 1e6
-            out.print(escape(f"{path}: {about.container}, {lasts}, {megabytes:.2f} MB"))
+            out.print(
+                escape(f"{path}: {about.container}, {lasts}, {megabytes:.2f} MB"), soft_wrap=True
+            )
             out.print(_streams(about))
     if failures:
         raise typer.Exit(FAILED)

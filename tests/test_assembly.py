@@ -39,6 +39,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "load", load)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("published")
 def test_options_reach_the_networks_they_belong_to(monkeypatch: pytest.MonkeyPatch) -> None:
     scales: list[float] = []

@@ -352,6 +352,7 @@ def test_a_file_that_kills_every_worker_has_failed_and_the_others_are_scored(des
     assert all(row["verdict"]["timings_ms"]["pid"] for row in others)
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_long_is_given_up(desk: Desk, tmp_path: Path) -> None:
     put(desk.clips / "1.mp4", f"hold {tmp_path / 'held'}")
     put(desk.clips / "2.mp4")

@@ -21,6 +21,7 @@ from workflows.clips import ClipWriter, info
 LEVEL_S = sound_track.LEVEL_S
 
 
+@pytest.mark.slow
 @given(st.floats(0.04, 7200), st.floats(1.0, 120), st.floats(0, 0.87))
 def test_chunks_by_time_cover_everything_and_overlap_as_asked(
     duration_s: float, length_s: float, share: float
@@ -135,6 +136,7 @@ def test_levels_are_decibels_of_full_scale(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loudness[200:], sound_track.QUIETEST_DB)
 
 
+@pytest.mark.slow
 def test_silences_of_a_file_are_found(tmp_path: Path) -> None:
     path = toned(
         tmp_path / "clip.mp4",
@@ -152,6 +154,7 @@ def read_wav(path: Path) -> tuple[int, NDArray[np.int16]]:
         return file.getframerate(), found.reshape(-1, file.getnchannels())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_offset_s", [0.0, 0.4, -0.4])
 def test_extracted_sound_begins_with_the_first_picture(
     tmp_path: Path, start_offset_s: float

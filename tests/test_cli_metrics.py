@@ -139,6 +139,7 @@ def interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", [(), ("--output", "out")])
 def test_ctrl_c_says_what_is_kept(
     output: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

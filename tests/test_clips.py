@@ -95,6 +95,7 @@ def lag(truth: NDArray[np.int16], found: NDArray[np.int16]) -> int:
     return int(correlation_lags(len(found), len(truth))[np.argmax(matches)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2), (44_100, 1)])
 def test_every_sample_and_picture_lies_where_it_was_put(
@@ -193,6 +194,7 @@ def test_pictures_that_an_avi_cannot_tell_apart_are_left_out(tmp_path: Path) -> 
     np.testing.assert_allclose([time for time, _ in pictures], [0, 0.04, 0.08, 0.12, 0.2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(30), Fraction(30_000, 1001)])
 def test_a_range_keeps_its_pictures_and_samples(tmp_path: Path, suffix: str, fps: Fraction) -> None:
@@ -219,6 +221,7 @@ def test_a_range_keeps_its_pictures_and_samples(tmp_path: Path, suffix: str, fps
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_offset_s", [-0.5, 0.08, 1.5])
 @pytest.mark.parametrize("target", ["part.mp4", "part.webm", "part.avi"])
 def test_streams_that_do_not_begin_together_stay_together(

@@ -75,6 +75,7 @@ def test_the_sound_moves_by_exactly_so_many_samples(
     assert picture_packets(target) == picture_packets(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [7, -7])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
 def test_sound_with_loss_moves_by_exactly_so_many_samples(
@@ -93,6 +94,7 @@ def test_sound_with_loss_moves_by_exactly_so_many_samples(
     assert picture_packets(target) == picture_packets(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_offset_s", [-0.48, 0.08])
 @pytest.mark.parametrize("target", ["b.webm", "b.mkv"])
 def test_streams_that_do_not_begin_together_move_no_more(
@@ -110,6 +112,7 @@ def test_streams_that_do_not_begin_together_move_no_more(
     assert picture_packets(tmp_path / target) == picture_packets(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("container", "source", "target"),
     [

@@ -25,6 +25,7 @@ def test_no_frames_give_no_answers(detector: FaceDetector) -> None:
     assert detector.detect([]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(240, 320), (320, 180), (97, 131)])
 def test_every_frame_gets_its_boxes_best_first(
     detector: FaceDetector, size: tuple[int, int]

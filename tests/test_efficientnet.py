@@ -64,6 +64,7 @@ def formula_image(height: int, width: int) -> Tensor:
     return torch.sin(0.11 * x * (c + 1) + 0.07 * y + 0.3 * c).float()[None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", PYTORCH)
 def test_answers_as_efficientnet_pytorch(side):
     network = efficientnet.from_state(formula_state(), "efficientnet_b0")
@@ -152,6 +153,7 @@ def test_wrong_weights_are_refused():
         efficientnet.from_state(state, "efficientnet_b0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", efficientnet.LAYOUTS)
 def test_contributions_are_the_gradient_times_the_map(layout):
     """What the logits change by when one place of the map grows, for each place."""

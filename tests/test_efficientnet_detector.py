@@ -343,6 +343,7 @@ def decoded(heatmap):
     return cv2.imdecode(np.frombuffer(base64.b64decode(heatmap.png), np.uint8), cv2.IMREAD_COLOR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("layout", efficientnet.LAYOUTS)
 def test_the_heat_map_is_of_the_most_suspicious_frame(register, layout, flip):

@@ -72,6 +72,7 @@ def texts(svg: str) -> str:
     return "\n".join(ElementTree.fromstring(svg).itertext())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_picture_says_what_it_shows(name: str) -> None:
     draw, wanted = DRAWN[name]

@@ -256,6 +256,7 @@ def test_a_damaged_middle_costs_its_chunks_alone(networks: Networks, tmp_path: P
         assert abs(chunk["offset_frames"]) <= 1
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_a_named_error(
     clip: Path, networks: Networks, tmp_path: Path
 ) -> None:

@@ -123,6 +123,7 @@ def test_jobs_are_counted_by_how_they_ended(app: Flask) -> None:
         assert after[key] == pytest.approx(before.get(key, 0) + by)
 
 
+@pytest.mark.slow
 @given(st.text(), st.text(), st.text(), st.text(max_size=12))
 def test_no_label_is_of_the_senders_making(state: str, risk: str, code: str, method: str) -> None:
     metrics.observe_job(state, risk, 0.1, code=code, stages={state: 0.1})

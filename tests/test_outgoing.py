@@ -205,6 +205,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", FORMS)
 def test_no_way_of_writing_it_reaches_a_private_host(
     host: str, connections: list[tuple[str, int]]
@@ -592,6 +593,7 @@ def test_a_body_is_not_unpacked(serve: Serve) -> None:
         fetch(http, site.url, most_bytes=100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [drip, drip_headers, stay_silent])
 def test_a_body_that_trickles_is_cut_off(serve: Serve, answer: Answer) -> None:
     site = serve(answer)

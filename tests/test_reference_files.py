@@ -300,6 +300,7 @@ def test_a_link_in_a_folders_place_goes_and_its_target_stays(tmp_path: Path) -> 
     assert (elsewhere / "kept").read_text() == "kept"
 
 
+@pytest.mark.slow
 def test_a_recording_without_a_face_leaves_earlier_files(
     tmp_path: Path, networks: Networks
 ) -> None:

@@ -39,6 +39,7 @@ def test_weights_of_another_network_are_refused() -> None:
         build(parity.syncnet_state())
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_network_outputs_are_the_recorded_ones(network: S3FD, frame: Image) -> None:
     expected = parity.numbers("s3fd_boxes")
@@ -121,6 +122,7 @@ def test_only_the_best_enter_and_only_so_many_leave() -> None:
     assert found[:, 4].tolist() == pytest.approx([0.9, 0.8])
 
 
+@pytest.mark.slow
 def test_faces_are_in_pixels_of_the_frame_best_first(frame: Image) -> None:
     # Untrained weights find no certain face, so anything they half believe in counts as one here.
     detector = S3FDDetector(parity.s3fd_state(), scale=1.0, min_confidence=0.6)

@@ -313,6 +313,7 @@ def test_a_sender_that_starts_anew_is_followed_as_another_recording(server: Site
     ]
 
 
+@pytest.mark.slow
 def test_a_playlist_that_is_away_for_a_moment_is_asked_for_again(server: Site) -> None:
     server.answers |= {f"/{n}.ts": str(n).encode() for n in range(4)}
     server.answers["/live.m3u8"] = shown_in_turn(
@@ -324,6 +325,7 @@ def test_a_playlist_that_is_away_for_a_moment_is_asked_for_again(server: Site) -
     assert names(follow(server)) == ["0", "1", "2", "complete"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("then", "reason"), [(playlist(entries(2), ended=False, target=1), "stalled"), (503, "failed")]
 )

@@ -359,6 +359,7 @@ def test_text_fields_and_json_are_limited_too(server: Server) -> None:
 # What goes wrong in the analysis
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "status", "code"),
     [
@@ -450,6 +451,7 @@ def test_only_the_origins_of_the_settings_may_call(server: Server) -> None:
 # The log
 
 
+@pytest.mark.slow
 def test_the_log_has_one_line_for_each_request_and_nothing_private(server: Server) -> None:
     answer = server.post(
         b"raise NoFace",

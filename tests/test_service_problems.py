@@ -24,11 +24,11 @@ def tree(kind: type[errors.SyncNetError]) -> list[type[errors.SyncNetError]]:
     return [kind] + [below for child in kind.__subclasses__() for below in tree(child)]
 
 
-# Those of workflows stay in the processes that raise them.
+# Those of workflows and evaluation stay in the processes that raise them.
 LEAVES = [
     kind
     for kind in tree(errors.SyncNetError)
-    if not kind.__subclasses__() and not kind.__module__.startswith("workflows")
+    if not kind.__subclasses__() and kind.__module__.startswith(("service.", "syncnet_python."))
 ]
 
 

@@ -48,6 +48,7 @@ objects = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(objects)
 def test_metadata_is_any_json_object_that_is_small_enough(value: dict[str, Any]) -> None:
     text = json.dumps(value)

@@ -201,6 +201,7 @@ def test_windows_have_their_length_to_the_frame(server: Site, decoder: Decoder) 
     assert ends == pytest.approx([3.0 + 0.8 * n for n in range(8)] + [9.0], abs=0.021)
 
 
+@pytest.mark.slow
 def test_no_window_holds_both_sides_of_a_discontinuity(server: Site, decoder: Decoder) -> None:
     first, second = offer(server, spoken(5.0)), offer(server, spoken(9.0), "b")
     listed = [*first, "#EXT-X-DISCONTINUITY\n" + second[0], *second[1:3]]
@@ -211,6 +212,7 @@ def test_no_window_holds_both_sides_of_a_discontinuity(server: Site, decoder: De
     assert found.index(Discontinuity(5.0)) == 3
 
 
+@pytest.mark.slow
 def test_a_missing_segment_is_a_gap_and_the_rest_goes_on(server: Site, decoder: Decoder) -> None:
     listed = offer(server, spoken())
     server.answers["/2.ts"] = 404
@@ -228,6 +230,7 @@ def test_a_missing_segment_is_a_gap_and_the_rest_goes_on(server: Site, decoder: 
     assert min(seen.still) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "reason"), [(bytes(600_000), "too_large"), (after(5, b"x"), "failed")]
 )

@@ -174,6 +174,7 @@ def test_a_stream_is_its_owners(app: Flask) -> None:
     app.test_client().delete(address, headers=ONE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["hold", "deaf"])
 def test_who_deletes_it_ends_its_process(
     app: Flask, word: str, monkeypatch: pytest.MonkeyPatch
@@ -257,6 +258,7 @@ def analyze(app: Flask, word: str, **said: Any) -> TestResponse:
     return app.test_client().post("/api/analyze-stream", json=body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["windows-1", "hold", "silent"])
 def test_ten_seconds_of_a_stream_are_answered_as_the_original_does(app: Flask, word: str) -> None:
     answer = analyze(app, word, stride=0)

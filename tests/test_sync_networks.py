@@ -49,6 +49,7 @@ def table(network: SyncNetwork, recording: media.Recording) -> np.ndarray:
     return network.distances(recording.frames, sound_of(TRACK, recording), TRACK)
 
 
+@pytest.mark.slow
 def test_a_table_has_a_row_a_window_and_a_column_an_offset(
     network: SyncNetwork, table: np.ndarray
 ) -> None:
@@ -118,6 +119,7 @@ def rebuilt(network: SyncNetwork, **options: float) -> SyncNetwork:
     return FcnSyncNet(weights.load("syncnet_fcn")[0], network.info, landmarker, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_offsets_are_searched_as_far_as_asked(
     network: SyncNetwork, recording: media.Recording, table: np.ndarray
 ) -> None:
