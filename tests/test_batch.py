@@ -482,7 +482,12 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(clips: Path, tmp_path: Pa
     command = [sys.executable, "-m", "cli", "batch", str(tmp_path), "--output-dir", "out"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [*command, *map(str, LOCAL)], env=environment, stderr=subprocess.PIPE, text=True
+        [*command, *map(str, LOCAL)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them ignore it, and their children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     results = tmp_path / "out" / JSONL
     wait_until(lambda: results.exists() and results.stat().st_size > 0)
