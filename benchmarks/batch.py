@@ -24,10 +24,11 @@ from typing import Any
 from benchmarks.machine import describe
 from evaluation.samples import talking_clip
 from service.settings import from_json
-from workflows import batch, batch_workers
-from workflows.batch import Order
-from workflows.batch_inputs import Inputs, find
-from workflows.batch_results import Outcome, Results
+from workflows.batch import running as batch
+from workflows.batch import workers as batch_workers
+from workflows.batch.inputs import Inputs, find
+from workflows.batch.results import Outcome, Results
+from workflows.batch.running import Order
 
 SECONDS = 4.0
 DEMANDED = 1.8

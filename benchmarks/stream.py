@@ -20,8 +20,8 @@ from evaluation.talking_stream import TalkingStream, talking_stream
 from service.outgoing import reader
 from syncnet_python.assembly import Networks
 from syncnet_python.isolation import Decoder
-from workflows.stream import StreamOptions, WindowResult, follow
-from workflows.window_scoring import WindowScorer
+from workflows.stream.following import StreamOptions, WindowResult, follow
+from workflows.stream.scoring import WindowScorer
 
 DEMANDED_MS = 1500.0
 _SHOWN = 6  # segments that the playlist names

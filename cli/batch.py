@@ -40,10 +40,10 @@ from cli.console import (
 )
 from service.settings import Settings
 from syncnet_python import profiles
-from workflows import batch as batches
-from workflows import batch_workers
-from workflows.batch_inputs import InputError, find
-from workflows.batch_results import Outcome, Results
+from workflows.batch import running as batches
+from workflows.batch import workers as batch_workers
+from workflows.batch.inputs import InputError, find
+from workflows.batch.results import Outcome, Results
 
 TIMEOUT_S = 600.0
 
@@ -206,7 +206,7 @@ def _processes(
 def _jobs(
     settings: Settings, at_once: int | None, *, partial: bool
 ) -> tuple[batches.Plan, batches.Score]:
-    from workflows import batch_jobs  # brings the database along
+    from workflows.batch import jobs as batch_jobs  # brings the database along
 
     at_once = at_once or max(1, settings.max_queue // 2)
 

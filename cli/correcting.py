@@ -25,8 +25,8 @@ from cli.console import (
 from cli.video import AsJson, Overwrite, check_target, nothing_written, stoppable, told
 
 if TYPE_CHECKING:
-    from workflows.correct import Correction, Stage
-    from workflows.file_offset import FileOffset
+    from workflows.clips.correct import Correction, Stage
+    from workflows.clips.file_offset import FileOffset
 
 _STAGES = {
     "measure": "Measuring the recording",
@@ -73,9 +73,9 @@ def correct(
         min_face_size=min_face_size,
     )
     from syncnet_python.tracking import TrackingOptions
-    from workflows import correct as correcting
     from workflows.clips import SUFFIXES
-    from workflows.file_offset import OffsetFinder
+    from workflows.clips import correct as correcting
+    from workflows.clips.file_offset import OffsetFinder
 
     target = output or correcting.default_target(file)
     if target.suffix.lower() not in SUFFIXES:

@@ -68,7 +68,7 @@ def pipeline(
 
     Earlier files of the same reference are replaced when the new ones are whole.
     """
-    from workflows import reference_files
+    from workflows.inspection import reference_files
 
     try:
         reference_files.check_name(reference)
@@ -119,7 +119,7 @@ def visualise(
 ) -> None:
     """Draw what was measured: a video with faces, lips, confidence and running offset, and one
     picture with the offset curve, the confidence of every frame and the face's own scores."""
-    from workflows.visualise import visualise as draw
+    from workflows.inspection.visualise import visualise as draw
 
     settings = _settings(profile, device, models_dir, min_track, min_face_size)
     with _working(f"Measuring and drawing {file.name}", file, as_json=as_json):

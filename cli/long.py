@@ -81,10 +81,10 @@ def long(
     """
     from syncnet_python.assembly import Networks
     from syncnet_python.tracking import TrackingOptions
-    from workflows import long as workflow
-    from workflows.long_journal import JournalRefused
-    from workflows.long_records import LongOptions
-    from workflows.presets import PRESETS
+    from workflows.long import processing as workflow
+    from workflows.long.journal import JournalRefused
+    from workflows.long.presets import PRESETS
+    from workflows.long.records import LongOptions
 
     settings = chosen_settings(
         calibrated=False,
@@ -145,7 +145,7 @@ def long(
 
 
 def _print(summary: dict[str, Any], output_dir: Path, *names: str) -> None:
-    from workflows.timeline_page import clock
+    from workflows.long.timeline_page import clock
 
     table = Table(box=None)
     for title in ("from", "to", "state", "offset", "confidence", "distance", "faces", "notes"):

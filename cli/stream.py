@@ -27,7 +27,7 @@ from cli.console import (
 from service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from workflows.stream import Alert, Event, WindowResult
+    from workflows.stream.following import Alert, Event, WindowResult
 
 
 def stream(
@@ -101,8 +101,8 @@ def stream(
     from syncnet_python.assembly import Networks
     from syncnet_python.isolation import Decoder
     from syncnet_python.tracking import TrackingOptions
-    from workflows.stream import Alert, Ended, StreamOptions, WindowResult, follow
-    from workflows.window_scoring import WindowScorer
+    from workflows.stream.following import Alert, Ended, StreamOptions, WindowResult, follow
+    from workflows.stream.scoring import WindowScorer
 
     networks = Networks(
         settings.model_profile,
@@ -162,7 +162,7 @@ def stream(
 def kept_pixels(networks: Any) -> int | None:
     """The published networks' figures are those of whole frames."""
     from syncnet_python.profiles import PUBLISHED
-    from workflows.stream import StreamOptions
+    from workflows.stream.following import StreamOptions
 
     return None if networks.choice.sync == PUBLISHED.sync else StreamOptions().kept_pixels
 
@@ -184,7 +184,7 @@ def _webhook(
     url: str | None, stream: str, settings: Settings
 ) -> Iterator[Callable[["Alert"], None]]:
     """Tells the receiver of alerts, where there is one. Raises SettingsError, OutgoingRefused."""
-    from workflows.stream_alerts import AlertSender
+    from workflows.stream.alerts import AlertSender
 
     if url is None:
         yield lambda alert: None
@@ -204,7 +204,7 @@ def _webhook(
 
 @contextlib.contextmanager
 def _json() -> Iterator[Callable[["Event"], None]]:
-    from workflows.stream import as_json
+    from workflows.stream.following import as_json
 
     yield lambda event: print(
         json.dumps({"at": round(time.time(), 3), **as_json(event)}), flush=True
@@ -215,7 +215,7 @@ def _json() -> Iterator[Callable[["Event"], None]]:
 def _lines() -> Iterator[Callable[["Event"], None]]:
     """For people: the newest answer in a line that changes, everything else above it. Where nobody
     watches, every answer has a line."""
-    from workflows.stream import WindowResult
+    from workflows.stream.following import WindowResult
 
     with Live(console=out, auto_refresh=False) as live:
 
@@ -231,7 +231,7 @@ def _lines() -> Iterator[Callable[["Event"], None]]:
 
 def line(event: "Event") -> str:
     """What people are told, in rich's markup."""
-    from workflows.stream import Alert, Discontinuity, Ended, Gap, Opened, WindowResult
+    from workflows.stream.following import Alert, Discontinuity, Ended, Gap, Opened, WindowResult
 
     match event:
         case Opened():

@@ -16,8 +16,8 @@ from cli.console import FAILED, STOPPED, UNUSABLE, complain, describe, err, out
 from syncnet_python.errors import SyncNetError
 
 if TYPE_CHECKING:
-    from workflows.chunks import Range
     from workflows.clips import MediaInfo
+    from workflows.clips.chunks import Range
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,7 +92,7 @@ def extract_audio(
     It begins with the first picture, so that a moment of the picture is the same moment of the
     sound, whatever the streams' own starts are.
     """
-    from workflows.sound_track import extract
+    from workflows.clips.sound_track import extract
 
     target = output or file.with_suffix(".wav")
     check_target(target, overwrite=overwrite, source=file)
@@ -128,7 +128,7 @@ def chunk_time(
     in one pass, so that every chunk has the recording's own offset. A rest of less than a second
     stays with the last chunk.
     """
-    from workflows.chunks import planned_by_time
+    from workflows.clips.chunks import planned_by_time
 
     with told(file, as_json=as_json), usable():
         ranges = planned_by_time(file, duration, overlap)
@@ -154,7 +154,7 @@ def chunk_silence(
     Together the chunks, NAME_000 and so on, are the whole recording. They are cut on exact times,
     as by chunk-time.
     """
-    from workflows.chunks import Silences, planned_by_silence
+    from workflows.clips.chunks import Silences, planned_by_silence
 
     with usable():
         options = Silences(threshold, min_silence, min_chunk)
@@ -171,7 +171,7 @@ def _write(
     file: Path, folder: Path, ranges: "list[Range]", *, overwrite: bool, as_json: bool
 ) -> None:
     """Cut the chunks and print each when it is whole."""
-    from workflows import chunks
+    from workflows.clips import chunks
 
     planned = chunks.parts(file, folder, ranges)
     there = chunks.existing(file, folder)

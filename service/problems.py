@@ -248,7 +248,7 @@ _ADMISSION = {
     ),
 }
 
-# Likewise of streams, by the codes of `workflows.playlists`: status and title.
+# Likewise of streams, by the codes of `workflows.stream.playlists`: status and title.
 _STREAMS = {
     "stream_unavailable": (422, "The stream cannot be read"),
     "not_a_playlist": (422, "The address is no HLS playlist"),

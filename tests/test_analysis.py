@@ -11,7 +11,7 @@ from evaluation.samples import BROWSER, talking_clip
 from syncnet_python import media
 from syncnet_python.errors import NoAudio
 from syncnet_python.limits import Limits
-from workflows.analysis import shown, stored
+from workflows.inspection.analysis import shown, stored
 
 LATE_SOUND = {"container": "mkv-h264-flac", "start_offset_s": -0.2}
 LATE_PICTURE = {"container": "mkv-h264-flac", "start_offset_s": 0.3}

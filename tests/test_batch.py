@@ -24,11 +24,12 @@ from evaluation.samples import talking_clip
 from service.settings import Settings
 from syncnet_python.errors import NoFace
 from syncnet_python.profiles import OptionRefused, Options
-from workflows import batch, batch_workers
-from workflows.batch import Order, Plan
-from workflows.batch_inputs import InputError, Inputs, Item, find
-from workflows.batch_results import COLUMNS, CSV, JSONL, SUMMARY, Outcome, Results, cell
-from workflows.batch_workers import Work
+from workflows.batch import running as batch
+from workflows.batch import workers as batch_workers
+from workflows.batch.inputs import InputError, Inputs, Item, find
+from workflows.batch.results import COLUMNS, CSV, JSONL, SUMMARY, Outcome, Results, cell
+from workflows.batch.running import Order, Plan
+from workflows.batch.workers import Work
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = Work(workers=2, threads=1)

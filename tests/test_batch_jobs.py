@@ -27,10 +27,11 @@ from service.jobs.records import Job, NewJob
 from service.settings import Settings
 from syncnet_python.errors import DeadlineExceeded, NoFace, SyncNetError
 from syncnet_python.results import Verdict
-from workflows import batch, batch_jobs
-from workflows.batch import Order, Plan
-from workflows.batch_inputs import find
-from workflows.batch_results import SUMMARY, Results
+from workflows.batch import jobs as batch_jobs
+from workflows.batch import running as batch
+from workflows.batch.inputs import find
+from workflows.batch.results import SUMMARY, Results
+from workflows.batch.running import Order, Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAN = Plan("jobs", {"jobs": True}, {})
@@ -266,7 +267,7 @@ def test_a_database_that_cannot_be_used_is_a_settings_error(tmp_path: Path) -> N
 
 
 def test_jobs_of_a_batch_need_no_flask() -> None:
-    asked = "import sys, workflows.batch_jobs, workflows.batch_workers; "
+    asked = "import sys, workflows.batch.jobs, workflows.batch.workers; "
     asked += "sys.exit(bool({'flask', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", asked], cwd=ROOT).returncode == 0
 

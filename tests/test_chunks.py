@@ -14,9 +14,8 @@ from evaluation.samples import talking_clip
 from syncnet_python import media
 from syncnet_python.errors import NoAudio, NoVideo
 from syncnet_wrapper import SyncNetWrapper
-from workflows import chunks, sound_track
-from workflows.chunks import SHORTEST_REST_S, Silences, by_silence, by_time, silences
-from workflows.clips import ClipWriter, info
+from workflows.clips import ClipWriter, chunks, info, sound_track
+from workflows.clips.chunks import SHORTEST_REST_S, Silences, by_silence, by_time, silences
 
 LEVEL_S = sound_track.LEVEL_S
 

@@ -11,8 +11,7 @@ from typer.testing import CliRunner, Result
 import cli
 from evaluation.samples import talking_clip
 from service.settings import Settings
-from workflows import chunks
-from workflows.clips import ClipWriter, info
+from workflows.clips import ClipWriter, chunks, info
 
 
 def run(*arguments: object) -> Result:

@@ -12,9 +12,17 @@ from evaluation.samples import talking_clip
 from syncnet_python import media
 from syncnet_python.errors import NotAVideo, Undecodable
 from syncnet_python.windows import DAY
-from workflows import cutting
-from workflows.clips import SUFFIXES, ClipWriter, Part, best_sample_rate, cut, cut_all, info
-from workflows.sources import Sound
+from workflows.clips import (
+    SUFFIXES,
+    ClipWriter,
+    Part,
+    best_sample_rate,
+    cut,
+    cut_all,
+    cutting,
+    info,
+)
+from workflows.clips.sources import Sound
 
 SIZE = (64, 48)
 STEP = 16  # grey levels between numbers, so that no codec mistakes one for another

@@ -18,11 +18,10 @@ from syncnet_python import media
 from syncnet_python.errors import NoAudio, NoVideo
 from syncnet_python.results import OffsetChange, OffsetCurve, SyncResult
 from syncnet_python.scale import SYNCNET_V2, load
-from workflows import file_offset
-from workflows import move_sound as move_sound_module
-from workflows.clips import ClipWriter, info
-from workflows.correct import correct, default_target
-from workflows.file_offset import (
+from workflows.clips import ClipWriter, file_offset, info
+from workflows.clips import move_sound as move_sound_module
+from workflows.clips.correct import correct, default_target
+from workflows.clips.file_offset import (
     MOST_WINDOWS,
     FileOffset,
     Incomparable,
@@ -35,7 +34,7 @@ from workflows.file_offset import (
     needed_confidence,
     of_window,
 )
-from workflows.move_sound import NotWritable, move_sound
+from workflows.clips.move_sound import NotWritable, move_sound
 
 
 def picture_packets(path: Path) -> list[tuple[float, bytes]]:

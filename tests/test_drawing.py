@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncnet_python.landmarks import MESH_INDICES
-from workflows import drawing
-from workflows.drawing import BLUE, RED, WHITE, Chart, Image
+from workflows.inspection import drawing
+from workflows.inspection.drawing import BLUE, RED, WHITE, Chart, Image
 
 
 def blank(height: int = 120, width: int = 200) -> Image:

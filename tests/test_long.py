@@ -23,10 +23,10 @@ from syncnet_python import media, pipeline
 from syncnet_python.assembly import Networks
 from syncnet_python.errors import Undecodable
 from syncnet_python.results import FRAME_RATE
-from workflows import long
-from workflows.long_journal import ChunkJournal, JournalInUse, JournalRefused
-from workflows.long_records import LongOptions
-from workflows.presets import PRESETS
+from workflows.long import processing as long
+from workflows.long.journal import ChunkJournal, JournalInUse, JournalRefused
+from workflows.long.presets import PRESETS
+from workflows.long.records import LongOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (320, 240)
@@ -142,9 +142,9 @@ def test_a_killed_run_goes_on_where_it_was(
 import os, signal, sys
 from pathlib import Path
 from syncnet_python.assembly import Networks
-from workflows import long
-from workflows.long_records import LongOptions
-from workflows.presets import PRESETS
+from workflows.long import processing as long
+from workflows.long.records import LongOptions
+from workflows.long.presets import PRESETS
 
 def progress(done, what):
     if what.startswith("chunk 2,"):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.playlists import (
+from workflows.stream.playlists import (
     Init,
     Key,
     MasterPlaylist,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from syncnet_python import scale as scales
 from syncnet_python.scale import SYNCNET_V2, Scale, score
-from workflows.presets import PRESETS, Preset, judge, least_confidence
+from workflows.long.presets import PRESETS, Preset, judge, least_confidence
 
 FCN = scales.load("syncnet_fcn")
 SCALES = pytest.mark.parametrize("scale", [SYNCNET_V2, FCN], ids=["syncnet_v2", "syncnet_fcn"])

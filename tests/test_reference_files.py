@@ -21,9 +21,9 @@ from syncnet_python.pipeline import WEBCAM, SyncNetwork
 from syncnet_python.results import SAMPLES_PER_FRAME, ModelInfo, TrackResult
 from syncnet_python.sync_networks import SyncNetV2
 from syncnet_wrapper import SyncNetWrapper
-from workflows import reference_files
-from workflows.analysis import analysed
-from workflows.reference_files import ReferenceFiles
+from workflows.inspection import reference_files
+from workflows.inspection.analysis import analysed
+from workflows.inspection.reference_files import ReferenceFiles
 
 OFFSET = 3
 WHOLE = Limits(kept_pixels=None)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from streaming import Answer, Handler, Site, drip, growing, playlist, site
 
 from service.outgoing import OutgoingRefused
-from workflows.ahead import Ahead
-from workflows.arrivals import Arrived, Item, Lost, Poller, open_source
-from workflows.playlists import (
+from workflows.stream.ahead import Ahead
+from workflows.stream.arrivals import Arrived, Item, Lost, Poller, open_source
+from workflows.stream.playlists import (
     Init,
     Key,
     NotAPlaylist,
@@ -27,7 +27,7 @@ from workflows.playlists import (
     StreamUnavailable,
     StreamUnsupported,
 )
-from workflows.segments import SegmentFetcher, SegmentLost, decrypt
+from workflows.stream.segments import SegmentFetcher, SegmentLost, decrypt
 
 KEY, IV = bytes(range(16)), bytes(range(100, 116))
 

@@ -25,8 +25,8 @@ from syncnet_python.isolation import Decoder
 from syncnet_python.media import Recording
 from syncnet_python.results import SAMPLES_PER_FRAME, SyncResult
 from syncnet_wrapper import SyncNetWrapper
-from workflows.playlists import StreamError, StreamUnsupported
-from workflows.stream import (
+from workflows.stream.alerts import AlertSender, Band
+from workflows.stream.following import (
     Alert,
     Discontinuity,
     Ended,
@@ -39,9 +39,9 @@ from workflows.stream import (
     as_json,
     follow,
 )
-from workflows.stream_alerts import AlertSender, Band
-from workflows.stream_windows import cut_between
-from workflows.window_scoring import RememberingDetector, WindowScorer
+from workflows.stream.playlists import StreamError, StreamUnsupported
+from workflows.stream.scoring import RememberingDetector, WindowScorer
+from workflows.stream.windows import cut_between
 
 SMALL = StreamOptions(window_s=4.0, stride_s=2.0, buffer_s=60.0)
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workflows.timeline_page import clock, render
+from workflows.long.timeline_page import clock, render
 
 HOSTILE = '<script>alert("x")</script>&\'.mp4'
 VOID = {"meta", "line", "rect", "path", "br"}

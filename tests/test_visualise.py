@@ -28,10 +28,10 @@ from syncnet_python.results import (
 from syncnet_python.scale import SYNCNET_V2
 from syncnet_python.tracking import Track
 from syncnet_wrapper import SyncNetWrapper
-from workflows import sheet, visualise
-from workflows.drawing import BLUE, RED, Image
-from workflows.overlay import FollowedFace, Overlay
-from workflows.visualise import Visualisation
+from workflows.inspection import sheet, visualise
+from workflows.inspection.drawing import BLUE, RED, Image
+from workflows.inspection.overlay import FollowedFace, Overlay
+from workflows.inspection.visualise import Visualisation
 
 OFFSET = -2
 WHOLE = Limits(kept_pixels=None)

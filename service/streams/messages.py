@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from workflows import stream_events as events
+from workflows.stream import events
 
 MAX_LINE = 256 * 1024
 """Characters of one event, at most; an alert over a hundred windows has about 40,000."""
 
 
 class Wanted(BaseModel):
-    """How a stream is to be followed; the fields are those of `workflows.stream.StreamOptions`."""
+    """How a stream is to be followed; its fields are those of `StreamOptions`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

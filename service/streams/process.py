@@ -23,9 +23,9 @@ from syncnet_python.assembly import Networks
 from syncnet_python.errors import AnalysisFailed, SyncNetError
 from syncnet_python.isolation import Decoder
 from syncnet_python.tracking import TrackingOptions
-from workflows.stream import StreamOptions, as_json, follow
-from workflows.stream_events import Event
-from workflows.window_scoring import WindowScorer
+from workflows.stream.events import Event
+from workflows.stream.following import StreamOptions, as_json, follow
+from workflows.stream.scoring import WindowScorer
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def main(orders: IO[str], out: IO[str]) -> None:
 
 
 def followed(wanted: Wanted, settings: Settings, stop: threading.Event) -> Iterator[Event]:
-    """What is found out about the stream. Raises as `workflows.stream.follow`."""
+    """What is found out about the stream. Raises as `workflows.stream.following.follow`."""
     networks = Networks(
         settings.model_profile,
         settings.models_dir,

@@ -17,10 +17,10 @@ from syncnet_python.fcn_embedding import EYES, locate
 from syncnet_python.landmarks import LIPS
 from syncnet_python.results import FRAME_RATE, SAMPLES_PER_FRAME, ArtifactResult, SyncResult
 from syncnet_python.tracking import TrackingOptions
-from workflows import drawing, sheet
-from workflows.analysis import Analysis, analysed, shown
 from workflows.clips import ClipWriter
-from workflows.overlay import FollowedFace, Overlay
+from workflows.inspection import drawing, sheet
+from workflows.inspection.analysis import Analysis, analysed, shown
+from workflows.inspection.overlay import FollowedFace, Overlay
 
 VIDEO_PIXELS = 1280 * 720
 """Pictures of the video have about so many pixels at most."""

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from syncnet_python.results import Doubt
-from workflows.segments import Reason
+from workflows.stream.segments import Reason
 
 
 @dataclass(frozen=True, slots=True)

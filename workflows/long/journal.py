@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from syncnet_python.errors import SyncNetError
-from workflows.long_records import Chunk, CutOff
+from workflows.long.records import Chunk, CutOff
 
 _CHUNK = TypeAdapter(Chunk)
 _CUT_OFF = TypeAdapter(CutOff | None)

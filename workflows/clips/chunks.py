@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from syncnet_python.errors import NoVideo
 from syncnet_python.results import FRAME_RATE
 from workflows.clips import SUFFIXES, Part, cut_all, info
-from workflows.sound_track import LEVEL_S, levels
+from workflows.clips.sound_track import LEVEL_S, levels
 
 AT_ONCE: Final = 8
 """Most chunks that may share a moment: each is encoded, and takes memory, on its own."""

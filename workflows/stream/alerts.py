@@ -13,7 +13,7 @@ import httpx
 from service import outgoing, webhooks
 from service.outgoing import OutgoingRefused
 from service.webhooks import DeliveryFailed, ReceiverGone
-from workflows.stream_events import Alert, WindowResult
+from workflows.stream.events import Alert, WindowResult
 
 RETRY_AFTER_S = (2.0, 10.0, 60.0)
 """Seconds between one attempt to deliver an alert and the next."""

@@ -23,9 +23,9 @@ from syncnet_python import media
 from syncnet_python.errors import NoVideo
 from syncnet_python.results import FRAME_RATE, SAMPLE_RATE
 from syncnet_python.windows import DAY
-from workflows.clip_writer import ClipWriter, best_sample_rate
-from workflows.media_info import MediaInfo, info
-from workflows.sources import Sound
+from workflows.clips.media_info import MediaInfo, info
+from workflows.clips.sources import Sound
+from workflows.clips.writer import ClipWriter, best_sample_rate
 
 _SLACK_S: Final = 10.0
 """How much later in the file than the other one stream may come."""

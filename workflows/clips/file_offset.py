@@ -15,7 +15,7 @@ from syncnet_python.results import FRAME_MS, FRAME_RATE, SyncResult
 from syncnet_python.scale import Scale
 from syncnet_python.windows import DAY, Window, windows
 from syncnet_wrapper import SyncNetWrapper
-from workflows.media_info import info
+from workflows.clips.media_info import info
 
 WINDOW_S: Final = 30.0
 MOST_WINDOWS: Final = 8

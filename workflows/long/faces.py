@@ -19,7 +19,7 @@ from syncnet_python.profiles import PUBLISHED
 from syncnet_python.results import FRAME_RATE
 from syncnet_python.scenes import SceneSplitter
 from syncnet_python.windows import DAY, Window, windows
-from workflows.long_records import CutOff, Failure, LongOptions
+from workflows.long.records import CutOff, Failure, LongOptions
 
 _BLOCK = pipeline.BATCH // 2
 _BLOCKS_AT_ONCE = 3

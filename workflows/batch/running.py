@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Literal
 
-from workflows.batch_inputs import Inputs, Item
-from workflows.batch_results import CSV, JSONL, SUMMARY, Kept, Outcome, Results, final, write_json
+from workflows.batch.inputs import Inputs, Item
+from workflows.batch.results import CSV, JSONL, SUMMARY, Kept, Outcome, Results, final, write_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from syncnet_python.fcn_embedding import locate
 from syncnet_python.offset import MAX_SHIFT
 from syncnet_python.results import FRAME_RATE
 from syncnet_python.tracking import Track
-from workflows.long_faces import Look, looks
-from workflows.long_records import Chunk, CutOff, Failure, Figures, LongOptions
+from workflows.long.faces import Look, looks
+from workflows.long.records import Chunk, CutOff, Failure, Figures, LongOptions
 
 _BLOCK = 16  # frames whose pictures a thread holds in memory
 _STANDS_STILL_S = 1.0  # shorter is a camera's low rate

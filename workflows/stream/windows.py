@@ -18,7 +18,7 @@ from syncnet_python.errors import RecordingError
 from syncnet_python.limits import Limits
 from syncnet_python.media import Recording
 from syncnet_python.results import FRAME_RATE, SAMPLES_PER_FRAME
-from workflows.arrivals import Arrived, Lost
+from workflows.stream.arrivals import Arrived, Lost
 
 _LATE_S = 0.25
 """How much earlier than its playlist says a segment may end: sound and picture do not end together,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from syncnet_python.results import FRAME_RATE, OffsetMoment
 from syncnet_python.scale import Scale
 from syncnet_python.tracking import Track
-from workflows import drawing
-from workflows.drawing import BLACK, WHITE, Image
+from workflows.inspection import drawing
+from workflows.inspection.drawing import BLACK, WHITE, Image
 
 _NEAR_S = 1.0
 """A moment speaks for the second before and after it."""

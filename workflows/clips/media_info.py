@@ -10,7 +10,7 @@ from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from workflows.sources import decoded, is_cover, opened, packets
+from workflows.clips.sources import decoded, is_cover, opened, packets
 
 Kind = Literal["picture", "sound"]
 

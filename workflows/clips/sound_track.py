@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from syncnet_python.errors import Undecodable
 from syncnet_python.results import SAMPLE_RATE
-from workflows.media_info import info
-from workflows.sources import Sound, decoded, opened, packets, sound_stream
+from workflows.clips.media_info import info
+from workflows.clips.sources import Sound, decoded, opened, packets, sound_stream
 
 LEVEL_S: Final = 0.01
 """Seconds that each level is of."""

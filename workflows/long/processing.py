@@ -18,11 +18,12 @@ from syncnet_python import scale as scales
 from syncnet_python.assembly import Networks
 from syncnet_python.results import FRAME_MS
 from syncnet_python.weights import sha256_of
-from workflows import clips, timeline_page
-from workflows.long_chunks import analyse
-from workflows.long_journal import ChunkJournal
-from workflows.long_records import Chunk, CutOff, LongOptions
-from workflows.presets import Judgement, Preset, judge, least_confidence
+from workflows import clips
+from workflows.long import timeline_page
+from workflows.long.chunks import analyse
+from workflows.long.journal import ChunkJournal
+from workflows.long.presets import Judgement, Preset, judge, least_confidence
+from workflows.long.records import Chunk, CutOff, LongOptions
 
 SUMMARY, PAGE, JOURNAL, CHUNKS = (
     "processing_summary.json",

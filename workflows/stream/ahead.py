@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from workflows.arrivals import Arrived, Item, Lost, Over, Poller
+from workflows.stream.arrivals import Arrived, Item, Lost, Over, Poller
 
 _STOP_LOOK_S = 0.2
 

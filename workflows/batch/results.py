@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from syncnet_python.errors import RecordingError, SyncNetError
 from syncnet_python.results import Verdict
-from workflows.batch_inputs import InputError, Item
+from workflows.batch.inputs import InputError, Item
 
 JSONL, CSV, SUMMARY = "results.jsonl", "results.csv", "batch_processing_summary.json"
 _BATCH = ".batch"

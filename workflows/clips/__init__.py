@@ -1,8 +1,8 @@
 """Clips: recordings written, cut out of others, and described, all by exact times."""
 
-from workflows.clip_writer import SUFFIXES, ClipWriter, CodecNames, best_sample_rate
-from workflows.cutting import Part, cut, cut_all
-from workflows.media_info import MediaInfo, StreamInfo, info
+from workflows.clips.cutting import Part, cut, cut_all
+from workflows.clips.media_info import MediaInfo, StreamInfo, info
+from workflows.clips.writer import SUFFIXES, ClipWriter, CodecNames, best_sample_rate
 
 __all__ = [
     "SUFFIXES",

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from syncnet_python.results import ArtifactResult, SyncResult
 from syncnet_python.scale import Scale
-from workflows import drawing
-from workflows.drawing import BLACK, BLUE, GREY, ORANGE, RED, SKY, Chart, Image, Ink
+from workflows.inspection import drawing
+from workflows.inspection.drawing import BLACK, BLUE, GREY, ORANGE, RED, SKY, Chart, Image, Ink
 
 WIDTH = 1600
 FRAMES = 4

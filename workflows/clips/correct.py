@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from syncnet_python.results import FRAME_RATE
-from workflows.clip_writer import SUFFIXES
-from workflows.file_offset import AGREEMENT, FileOffset
-from workflows.move_sound import move_sound
+from workflows.clips.file_offset import AGREEMENT, FileOffset
+from workflows.clips.move_sound import move_sound
+from workflows.clips.writer import SUFFIXES
 
 TOLERANCE: Final = AGREEMENT
 """Frames of offset that need no correcting: no network measures more exactly."""

@@ -23,10 +23,10 @@ from syncnet_python.errors import (
     RecordingError,
 )
 from syncnet_python.results import Verdict
-from workflows.batch import Order, Plan
-from workflows.batch_results import Outcome
+from workflows.batch.results import Outcome
+from workflows.batch.running import Order, Plan
 
-BUILD = "workflows.batch_engine:build"
+BUILD = "workflows.batch.engine:build"
 """Makes the engine of a worker, outside of tests."""
 
 MEASURING = (
@@ -135,7 +135,7 @@ def score(
     log_level: str = "critical",
     build: str = BUILD,
 ) -> Generator[Outcome, None, None]:
-    """A `workflows.batch.Score`. Closing it ends every process.
+    """A `workflows.batch.running.Score`. Closing it ends every process.
 
     log_level: of the processes, which say on standard error what breaks; build: as for `Scorer`.
     Raises ModelError and CalibrationError: every file would have them.

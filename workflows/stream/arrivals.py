@@ -11,7 +11,7 @@ from typing import Literal
 import httpx
 
 from service.outgoing import Reader, TooLarge, fetch
-from workflows.playlists import (
+from workflows.stream.playlists import (
     MOST_BYTES,
     MasterPlaylist,
     MediaPlaylist,
@@ -23,7 +23,7 @@ from workflows.playlists import (
     choose,
     parse,
 )
-from workflows.segments import Loaded, Reason, SegmentFetcher, SegmentLost
+from workflows.stream.segments import Loaded, Reason, SegmentFetcher, SegmentLost
 
 PLAYLIST_S = 10.0
 """Seconds that fetching a playlist may take."""

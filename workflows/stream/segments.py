@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from service.outgoing import Fetched, Reader, TooLarge, fetch
-from workflows.playlists import Init, Key, Place, Segment
+from workflows.stream.playlists import Init, Key, Place, Segment
 
 Reason = Literal["missing", "failed", "too_large", "late"]
 """Why a segment is not there: the playlist or its server says so; it could not be fetched or

@@ -31,9 +31,9 @@ from syncnet_python.errors import Undecodable
 from syncnet_python.results import FRAME_RATE, SAMPLES_PER_FRAME, SyncResult, TrackResult
 from syncnet_python.scale import Scale
 from syncnet_python.tracking import TrackingOptions
-from workflows import drawing
-from workflows.analysis import Analysis, analysed, shown
 from workflows.clips import ClipWriter
+from workflows.inspection import drawing
+from workflows.inspection.analysis import Analysis, analysed, shown
 
 OffsetsFormat = Literal["reference", "plain"]
 

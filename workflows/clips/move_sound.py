@@ -20,8 +20,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from syncnet_python.errors import NoVideo, SyncNetError, Undecodable
-from workflows.clip_writer import best_sample_rate, container_of, sound_codec
-from workflows.sources import Sound, decoded, is_cover, opened, packets, sound_stream
+from workflows.clips.sources import Sound, decoded, is_cover, opened, packets, sound_stream
+from workflows.clips.writer import best_sample_rate, container_of, sound_codec
 
 _BITS_PER_CHANNEL: Final = 128_000
 _USUAL_LAYOUTS: Final = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}

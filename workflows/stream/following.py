@@ -13,11 +13,10 @@ from syncnet_python import media
 from syncnet_python.errors import RecordingError
 from syncnet_python.media import Recording
 from syncnet_python.results import SyncResult
-from workflows.ahead import Ahead
-from workflows.arrivals import Arrived, Item, Lost, Poller, Source, open_source
-from workflows.segments import SegmentFetcher
-from workflows.stream_alerts import Band
-from workflows.stream_events import (
+from workflows.stream.ahead import Ahead
+from workflows.stream.alerts import Band
+from workflows.stream.arrivals import Arrived, Item, Lost, Poller, Source, open_source
+from workflows.stream.events import (
     NAMES,
     Alert,
     Discontinuity,
@@ -29,7 +28,8 @@ from workflows.stream_events import (
     WindowResult,
     as_json,
 )
-from workflows.stream_windows import Part, StreamWindows
+from workflows.stream.segments import SegmentFetcher
+from workflows.stream.windows import Part, StreamWindows
 
 __all__ = [
     "NAMES",

@@ -26,8 +26,8 @@ from service.jobs.records import AdmissionError, AdmissionLimits, Job, NewJob
 from service.settings import Settings, SettingsError
 from syncnet_python.errors import AnalysisFailed
 from syncnet_python.results import Verdict
-from workflows.batch import Order, Plan
-from workflows.batch_results import Outcome, Results
+from workflows.batch.results import Outcome, Results
+from workflows.batch.running import Order, Plan
 
 LOOK_S = 0.25
 """How often the database is asked for news."""
@@ -66,7 +66,7 @@ def score(
     partial: bool = False,
     said: Callable[[str], None] = log.warning,
 ) -> Generator[Outcome, None, None]:
-    """A `workflows.batch.Score`. Closing it leaves the jobs that were sent to the workers.
+    """A `workflows.batch.running.Score`. Closing it leaves the jobs that were sent to the workers.
 
     results: of the batch, whose id the jobs' ids follow from; at_once: jobs that may wait or run;
     partial: measure what can be measured of recordings that are not whole; said: is told what

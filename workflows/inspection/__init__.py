@@ -1,0 +1,1 @@
+"""One recording, looked into: the files of the original scripts, drawings, sheets."""
