@@ -20,7 +20,7 @@ test: $(VENV)/.ready-dev
 	$(BIN)/pytest
 
 test-quick: $(VENV)/.ready-dev
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow" -n 3
 
 check: lint types test
 

@@ -30,6 +30,8 @@ def swap(
     part = image[y1:y2, x1:x2]
     corner = np.array([x1, y1])
     bent, face = _bend(donor, donor_points, points - corner, (int(x2 - x1), int(y2 - y1)))
+    if not face.any():  # a corner of its box is all that the image shows
+        return image
     width = float(x2 - x1)
     weight = face * (1 - _mouth(points[LIPS] - corner, face.shape, _MOUTH_MARGIN * width))
     inner = cv2.erode(weight, np.ones((3, 3)), iterations=max(1, round(_SEAM * width)))

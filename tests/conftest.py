@@ -1,5 +1,6 @@
 """What several test modules share: sample clips (made once), and the media beside the checkout."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 
 from evaluation.samples import BROWSER, talking_clip
 
-torch.set_num_threads(2)
+if "PYTEST_XDIST_WORKER" in os.environ:  # side by side, each with a thread; so their children
+    os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("untimed", deadline=None)

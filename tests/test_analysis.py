@@ -44,6 +44,7 @@ def test_the_second_pass_shows_the_same_frames(recorded: Path) -> None:
     assert numbers == list(range(len(read.frames)))
 
 
+@pytest.mark.slow
 def test_the_second_pass_can_be_smaller(recorded: Path) -> None:
     sizes = {picture.shape for _, picture in shown(recorded, media.read(recorded), 80 * 60)}
     assert sizes == {(60, 80, 3)}

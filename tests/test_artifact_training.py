@@ -197,6 +197,7 @@ def test_forgeries_to_calibrate_on_are_always_the_same(packed):
     assert (made != faces.images).any(axis=(1, 2, 3)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0.2, 4), st.floats(-2, 2), st.integers(0, 100))
 def test_fitted_scale_recovers_the_true_one(a, b, seed):

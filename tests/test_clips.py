@@ -273,6 +273,7 @@ def test_a_recording_without_sound_is_cut_too(tmp_path: Path) -> None:
     assert info(tmp_path / "part.mp4").first("sound") is None
 
 
+@pytest.mark.slow
 def test_ranges_of_one_pass_are_those_of_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

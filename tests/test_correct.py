@@ -46,6 +46,7 @@ def picture_packets(path: Path) -> list[tuple[float, bytes]]:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [5, -5, 1, -15])
 @pytest.mark.parametrize(
     ("suffix", "rate"), [(".avi", 44_100), (".mkv", 48_000), (".mkv", 11_025), (".mov", 16_000)]

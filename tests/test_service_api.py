@@ -135,6 +135,7 @@ def test_a_session_is_named_where_the_sender_named_none(server: Server) -> None:
     assert first != second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 1_000_000])
 def test_every_byte_arrives_as_it_was_sent(server: Server, size: int, seed: int) -> None:
@@ -321,6 +322,7 @@ def test_unknown_routes_and_methods_are_problems_too(server: Server) -> None:
 # Size
 
 
+@pytest.mark.slow
 def test_a_recording_of_the_largest_size_is_accepted(server: Server) -> None:
     assert server.post(b"answer".ljust(1024 * 1024)).status_code == 200
 

@@ -246,6 +246,7 @@ def test_segments_that_are_too_large_or_too_slow_are_gaps(
     assert of(Ended, found)[0].reason == "complete"
 
 
+@pytest.mark.slow
 def test_a_segment_of_garbage_costs_its_windows_and_no_more(server: Site, decoder: Decoder) -> None:
     stream = spoken()
     listed = offer(server, stream)

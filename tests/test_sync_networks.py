@@ -131,6 +131,7 @@ def test_offsets_are_searched_as_far_as_asked(
     assert rebuilt(network, max_shift=offset.MAX_SHIFT).protocol == network.protocol
 
 
+@pytest.mark.slow
 def test_the_originals_crops_show_as_much_as_asked(recording: media.Recording) -> None:
     info = ModelInfo("syncnet_v2", "2", "published", "0" * 64)
     usual = SyncNetV2(parity.syncnet_state(), info, "cpu", "float32")

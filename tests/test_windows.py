@@ -64,6 +64,7 @@ def test_a_part_is_over_when_others_have_come(clip: Path) -> None:
         kept.bgr(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_offset_s", [-0.5, 1.5])
 def test_sound_keeps_its_place(tmp_path: Path, start_offset_s: float) -> None:
     """Whichever stream begins later: what is heard at a moment is heard at that moment."""
