@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
@@ -15,14 +14,12 @@ from syncnet_python.errors import (
     TooManyFrames,
     TooMuchSound,
     TooSmallFrame,
-    Undecodable,
 )
 from syncnet_python.frames import KEPT_FORMATS, Look, pack
 from syncnet_python.limits import Limits
+from syncnet_python.placed_sound import PlacedSound
 from syncnet_python.results import FRAME_RATE, SAMPLE_RATE
 
-# A gap in the sound shorter than this is timestamp rounding; a longer one is real and is filled.
-_GAP_S = 0.05
 _EPSILON_S = 1e-6
 _LONGEST_LAST_S = 1.0  # that a frame counts when none comes after it
 
@@ -126,7 +123,8 @@ class FrameClock:
                 "service takes"
             )
         self._keep(picture)
-        self.looks.append(look)
+        # One object for all that look alike: there may be a day of them.
+        self.looks.append(self.looks[-1] if self.looks and look == self.looks[-1] else look)
 
     def _scaled(self, frame: VideoFrame) -> VideoFrame:
         """The frame at the size of the first one kept (a camera may change its size midway), and
@@ -147,53 +145,31 @@ class FrameClock:
 
 
 class SoundClock:
-    """Collects the sound as 16 kHz mono, silence where its timestamps leave a gap.
+    """Collects the sound as 16 kHz mono, placed by its timestamps as `PlacedSound` says.
 
     samples: (any,) int16 each, in order; start: presentation time of the first, seconds.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.samples: list[NDArray[np.int16]] = []
-        self.start = 0.0
         self._limits = limits
-        self._heard_s = 0.0
         self._values = 0
-        self._resampler = _to_16_khz_mono()
-        self._form: tuple[str, str, int] | None = None
+        self._placed = PlacedSound(SAMPLE_RATE, "mono", longest_s=limits.duration_s)
+
+    @property
+    def start(self) -> float:
+        return self._placed.start or 0.0
 
     def add(self, frame: AudioFrame) -> None:
         """Raises TooLong, TooMuchSound, Undecodable."""
-        if frame.sample_rate <= 0:
-            raise Undecodable("the sound has no sample rate")
         self._values += frame.samples * frame.layout.nb_channels
         if self._values > self._limits.sound:
             raise TooMuchSound(f"the sound has more than {self._limits.sound:,} values")
-        time = frame.time
-        if not self._heard_s:
-            self.start = time or 0.0
-        elif time is not None and (gap := time - self.start - self._heard_s) > _GAP_S:
-            self._check(gap)
-            self.samples.append(np.zeros(round(gap * SAMPLE_RATE), np.int16))
-            self._heard_s += gap
-        self._heard_s += frame.samples / frame.sample_rate
-        self._check(0.0)
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if self._form not in (None, form):  # a stream may change its channels or rate midway
-            self.finish()
-            self._resampler = _to_16_khz_mono()
-        self._form = form
-        for piece in self._resampler.resample(frame):
-            self.samples.append(piece.to_ndarray()[0])
+        self._keep(self._placed.add(frame))
 
     def finish(self) -> None:
-        if self._heard_s:
-            for piece in self._resampler.resample(None):
-                self.samples.append(piece.to_ndarray()[0])
+        self._keep(self._placed.finish())
 
-    def _check(self, more: float) -> None:
-        if self._heard_s + more > self._limits.duration_s + 1:
-            raise TooLong(f"the sound is longer than {self._limits.duration_s:g} seconds")
-
-
-def _to_16_khz_mono() -> AudioResampler:
-    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+    def _keep(self, samples: NDArray[np.int16]) -> None:
+        if len(samples):
+            self.samples.append(samples[:, 0])

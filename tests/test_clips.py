@@ -11,6 +11,7 @@ from scipy.signal import correlate, correlation_lags
 from evaluation.samples import talking_clip
 from syncnet_python import media
 from syncnet_python.errors import NotAVideo, Undecodable
+from syncnet_python.placed_sound import PlacedSound
 from syncnet_python.windows import DAY
 from workflows.clips import (
     SUFFIXES,
@@ -22,7 +23,6 @@ from workflows.clips import (
     cutting,
     info,
 )
-from workflows.clips.sources import Sound
 
 SIZE = (64, 48)
 STEP = 16  # grey levels between numbers, so that no codec mistakes one for another
@@ -90,7 +90,7 @@ def seen(path: Path) -> list[tuple[float, int]]:
 
 def heard(path: Path, rate: int, channels: int = 1) -> tuple[float, NDArray[np.int16]]:
     """Time of the first sample, and all of them."""
-    sound = Sound(rate, "mono" if channels == 1 else "stereo")
+    sound = PlacedSound(rate, "mono" if channels == 1 else "stereo")
     with path.open("rb") as file, media.opened(file, DAY, needs_audio=True) as source:
         pieces = [sound.add(frame) for frame in source.frames if hasattr(frame, "samples")]
     assert sound.start is not None

@@ -1,7 +1,6 @@
 """Segments, fetched from a real server on loopback, and how a live playlist is followed."""
 
 import threading
-import time
 from collections.abc import Iterator
 from itertools import count, pairwise
 
@@ -235,9 +234,15 @@ def entries(number: int, first: int = 0) -> list[str]:
     return [f"#EXTINF:2,\n/{n}.ts" for n in range(first, first + number)]
 
 
-def follow(server: Site, *, back_s: float = 4, patience_s: float = 5) -> list[Item]:
+def follow(
+    server: Site,
+    *,
+    back_s: float = 4,
+    patience_s: float = 5,
+    stop: threading.Event | None = None,
+) -> list[Item]:
     """Everything that comes, until it is over."""
-    stop = threading.Event()
+    stop = stop or threading.Event()
     with server.client() as client:
         fetcher = SegmentFetcher(client, most_bytes=1000, total_s=5)
         source = open_source(client, server.url())
@@ -346,24 +351,46 @@ def test_a_stream_that_becomes_encrypted_otherwise_ends_with_the_reason(server: 
         follow(server)
 
 
-@pytest.mark.slow
-def test_the_playlist_is_not_asked_for_more_often_than_allowed(server: Site) -> None:
+class Clock(threading.Event):
+    """Both what stops and the time that is read: waiting takes none, and the time goes on by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.now_s += timeout or 0.0
+        return self.is_set()
+
+
+def test_the_playlist_is_not_asked_for_more_often_than_allowed(
+    server: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RFC 8216, 6.3.4: a target duration after it was asked for, half of one where nothing was
-    new."""
-    server.answers |= {f"/{n}.ts": b"x" for n in range(4)}
-    times: list[float] = []
-    lists = growing(entries(4), shown=2)
+    new; loading what is new is no reason to wait longer."""
+    clock, asked_s = Clock(), []
+    lists = shown_in_turn(
+        playlist(entries(2), ended=False, target=4),
+        *[playlist(entries(3), ended=False, target=4)] * 3,
+        playlist(entries(4), ended=True, target=4),
+    )
 
     def answer(handler: Handler) -> None:
-        times.append(time.monotonic())
+        asked_s.append(clock.now_s)
         assert callable(lists)
         lists(handler)
 
-    server.answers["/live.m3u8"] = answer
-    follow(server)
-    gaps = [b - a for a, b in pairwise(times)]
-    assert all(gap > 0.95 for gap in gaps[:2])
-    assert all(gap > 0.45 for gap in gaps)
+    def slow(handler: Handler) -> None:
+        clock.now_s += 0.5
+        handler.reply(b"x")
+
+    server.answers |= {f"/{n}.ts": slow for n in range(4)} | {"/live.m3u8": answer}
+    monkeypatch.setattr("workflows.stream.arrivals.time", clock)
+    assert names(follow(server, patience_s=60, stop=clock)) == ["x"] * 4 + ["complete"]
+    assert [after - before for before, after in pairwise(asked_s)] == [4, 4, 2, 2]
 
 
 # Ahead

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from syncnet_python import media
 from syncnet_python.errors import NoVideo
+from syncnet_python.placed_sound import PlacedSound
 from syncnet_python.results import FRAME_RATE, SAMPLE_RATE
 from syncnet_python.windows import DAY
 from workflows.clips.media_info import MediaInfo, info
-from workflows.clips.sources import Sound
 from workflows.clips.writer import ClipWriter, best_sample_rate
 
 _SLACK_S: Final = 10.0
@@ -158,7 +158,9 @@ class _Heard:
 
 def _events(frames: Iterable[VideoFrame | AudioFrame], shape: _Shape) -> Iterator[_Seen | _Heard]:
     """Both streams on one clock, in file order. Sound waits until the first picture is there."""
-    sound = Sound(shape.sample_rate or SAMPLE_RATE, "mono" if shape.channels == 1 else "stereo")
+    layout = "mono" if shape.channels == 1 else "stereo"
+    rate = shape.sample_rate or SAMPLE_RATE
+    sound = PlacedSound(rate, layout, longest_s=DAY.duration_s)
     start: float | None = None  # of the picture
     last, count = 0.0, 0
     early: list[NDArray[np.int16]] = []

@@ -20,7 +20,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from syncnet_python.errors import NoVideo, SyncNetError, Undecodable
-from workflows.clips.sources import Sound, decoded, is_cover, opened, packets, sound_stream
+from syncnet_python.placed_sound import PlacedSound
+from syncnet_python.windows import DAY
+from workflows.clips.sources import decoded, is_cover, opened, packets, sound_stream
 from workflows.clips.writer import best_sample_rate, container_of, sound_codec
 
 _BITS_PER_CHANNEL: Final = 128_000
@@ -42,7 +44,7 @@ def move_sound(source: Path, target: Path, by_s: Fraction) -> tuple[str, ...]:
     and what it moves beyond the old sound's beginning or end is left out, so that it lasts as long
     as before. target: one of `clips.SUFFIXES`, AVI only for AVI, which keeps no times.
     Raises ValueError, OSError, NotWritable, and what reading raises: NoVideo, NoAudio, NotAVideo,
-    Undecodable.
+    Undecodable, TooLong.
     """
     form, kind = container_of(target), source.suffix.lower()
     if form == "avi" and kind != ".avi":
@@ -87,7 +89,7 @@ class _Copy:
         if lossless:
             self._codec = here.name
         rate = here.sample_rate if lossless else best_sample_rate(target, here.sample_rate)
-        self._track = Sound(rate, _layout(here.layout), "flt")
+        self._track = PlacedSound(rate, _layout(here.layout), "flt", longest_s=DAY.duration_s)
         samples = by_s * rate
         if samples.denominator != 1:
             raise ValueError(f"{float(by_s):g} s are no whole samples at {rate} a second")
@@ -189,7 +191,7 @@ def _between(last: int | None, following: int | None, count: int, step: int) -> 
 class _Shift:
     """Moves sound within its own length. by: samples, > 0 later."""
 
-    def __init__(self, track: Sound, by: int) -> None:
+    def __init__(self, track: PlacedSound, by: int) -> None:
         self._track = track
         self._late, self._early = max(0, by), max(0, -by)
         self._held = track.silence(self._late)

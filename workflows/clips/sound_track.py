@@ -11,9 +11,11 @@ from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
 from syncnet_python.errors import Undecodable
+from syncnet_python.placed_sound import PlacedSound
 from syncnet_python.results import SAMPLE_RATE
+from syncnet_python.windows import DAY
 from workflows.clips.media_info import info
-from workflows.clips.sources import Sound, decoded, opened, packets, sound_stream
+from workflows.clips.sources import decoded, opened, packets, sound_stream
 
 LEVEL_S: Final = 0.01
 """Seconds that each level is of."""
@@ -31,12 +33,13 @@ def samples(path: Path, rate: int, channels: int) -> Iterator[NDArray[np.int16]]
 
     It begins with the first picture, where there is one: what is heard before is left out, and
     where the sound begins later, silence comes first. Raises OSError, NotAVideo, NoAudio,
-    Undecodable.
+    TooLong, Undecodable.
     """
     picture = info(path).first("picture")
     begin_s = picture.start_s if picture else None
     with opened(path) as container:
-        sound = Sound(rate, "mono" if channels == 1 else "stereo")
+        layout = "mono" if channels == 1 else "stereo"
+        sound = PlacedSound(rate, layout, longest_s=DAY.duration_s)
         early: int | None = None  # samples before the first picture, < 0: after it
         for packet in packets(container, sound_stream(container)):
             for frame in decoded(packet):

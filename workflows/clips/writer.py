@@ -168,11 +168,6 @@ class ClipWriter:
                 self._file.close()
             self._partial.unlink(missing_ok=True)
 
-    @property
-    def sound_s(self) -> Fraction:
-        """Seconds of sound that have been written."""
-        return Fraction(self._samples, self._sample_rate or 1)
-
     def picture(self, image: NDArray[np.uint8], time_s: float) -> None:
         """Show `image`, (height, width, 3) uint8 BGR, from `time_s` on, seconds from 0; later than
         the one before."""
