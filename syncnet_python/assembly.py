@@ -73,7 +73,8 @@ class Networks:
 
     def landmarker(self) -> Landmarker:
         if self._landmarker is None:
-            self._landmarker = Landmarker(self.weights("face_landmarks")[0])
+            state, _ = self.weights("face_landmarks")
+            self._landmarker = Landmarker(state, precision=self.precision)
         return self._landmarker
 
     def sync(self) -> SyncNetwork:

@@ -3,6 +3,8 @@
 A picture is plain bytes, so that it can lie in this process or in memory that another one wrote.
 """
 
+import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
@@ -10,6 +12,7 @@ from typing import Literal, overload
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 PixelFormat = Literal["yuv420p", "yuvj420p"]
@@ -104,8 +107,29 @@ class Frames(Sequence[NDArray[np.uint8]]):
 
     def bgr(self, index: int) -> NDArray[np.uint8]:
         """Frame `index` as shown (rotation applied): (height, width, 3) uint8 BGR."""
-        image = self._frames[index].to_ndarray(format="bgr24")
+        frame = _reformatter().reformat(self._frames[index], format="bgr24", threads=1)
+        image = frame.to_ndarray()
         return np.ascontiguousarray(np.rot90(image, self._turns)).astype(np.uint8, copy=False)
+
+    def digest(self, index: int) -> bytes:
+        """SHA-256 of what `bgr` is made from: frames that have it in common are the same, also
+        where a stranger chose them."""
+        frame = self._frames[index]
+        picture, look = pack(frame)
+        made = hashlib.sha256(picture)
+        made.update(repr((frame.width, frame.height, look, self._turns)).encode())
+        return made.digest()
+
+
+_own = threading.local()
+
+
+def _reformatter() -> VideoReformatter:
+    """One a thread: it keeps the tables of the last conversion, which are slow to make."""
+    if not hasattr(_own, "reformatter"):
+        _own.reformatter = VideoReformatter()
+    reformatter: VideoReformatter = _own.reformatter
+    return reformatter
 
 
 def _plane_sizes(width: int, height: int) -> tuple[tuple[int, int], ...]:

@@ -28,7 +28,7 @@ class SceneSplitter:
 
     def feed(self, frame: NDArray[np.uint8]) -> None:
         """The next frame: (height, width, 3) BGR uint8, of the same size as the others."""
-        self._cuts += self._detector.process_frame(self._count, _shrunk(frame))
+        self._cuts += self._detector.process_frame(self._count, shrunk(frame))
         self._count += 1
 
     def scenes(self) -> list[tuple[int, int]]:
@@ -48,7 +48,8 @@ def detect_scenes(
     return splitter.scenes()
 
 
-def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The frame at the size that cuts are looked for in; a smaller one is left as it is."""
     height, width = frame.shape[:2]
     factor = max(height, width) / _WORKING_SIDE
     if factor <= 1:

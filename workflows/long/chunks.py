@@ -19,7 +19,6 @@ from syncnet_python import pipeline
 from syncnet_python.assembly import Networks
 from syncnet_python.errors import NoFace, RecordingError, Undecodable
 from syncnet_python.fcn_embedding import locate
-from syncnet_python.offset import MAX_SHIFT
 from syncnet_python.results import FRAME_RATE
 from syncnet_python.tracking import Track
 from workflows.long.faces import Look, looks
@@ -32,10 +31,11 @@ _STANDS_STILL_S = 1.0  # shorter is a camera's low rate
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measured:
     """A chunk less what depends on whether another follows it. spoken: middle frame of each row
-    and the rows, of every track that counts."""
+    and the rows, of every track that counts; max_shift: of the rows, as in `offset`."""
 
     chunk: Chunk
     spoken: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
+    max_shift: int
 
 
 def analyse(
@@ -50,7 +50,7 @@ def analyse(
     network, began, waiting, done = networks.sync(), time.perf_counter(), None, 0.0
     with _threads() as threads:
         measurer = _Measurer(network, networks, options, threads)
-        for look in looks(path, networks, options, known, threads):
+        for look in _ahead(looks(path, networks, options, known, threads)):
             if waiting is not None:
                 took, began = time.perf_counter() - began, time.perf_counter()
                 yield _finished(waiting, options, took, last=isinstance(look, CutOff)), done
@@ -61,6 +61,16 @@ def analyse(
                 waiting, done = measurer.measure(look), look.window.done
         if waiting is not None:
             yield _finished(waiting, options, time.perf_counter() - began, last=True), 1.0
+
+
+def _ahead(looks: Iterator[Look | CutOff]) -> Iterator[Look | CutOff]:
+    """The same, each with the next one already coming: a chunk is decoded and searched for faces
+    while the one before is measured."""
+    with ThreadPoolExecutor(1) as worker:
+        coming = worker.submit(next, looks, None)
+        while (look := coming.result()) is not None:
+            coming = worker.submit(next, looks, None)
+            yield look
 
 
 @contextmanager
@@ -134,7 +144,7 @@ class _Measurer:
             counts=(),
             took_s=0.0,
         )
-        return _Measured(chunk, spoken)
+        return _Measured(chunk, spoken, self._network.max_shift)
 
     def _points(self, look: Look, tracks: Sequence[Track]) -> list[NDArray[np.float32]]:
         """Landmarks of every track. In the frames that the chunk before showed too, a box that is
@@ -226,7 +236,7 @@ def _finished(measured: _Measured, options: LongOptions, took_s: float, *, last:
     first, end = round(chunk.start_s * FRAME_RATE), round(chunk.end_s * FRAME_RATE)
     begin, stop = options.own_frames(first, end, last=last)
     rows = [table[(begin <= at) & (at < stop)] for at, table in measured.spoken]
-    own = np.concatenate([np.zeros((0, 2 * MAX_SHIFT + 1), np.float32), *rows])
+    own = np.concatenate([np.zeros((0, 2 * measured.max_shift + 1), np.float32), *rows])
     return replace(
         chunk,
         own_start_s=begin / FRAME_RATE,

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,15 +17,14 @@ from syncnet_python.limits import Limits
 from syncnet_python.media import Frames
 from syncnet_python.profiles import PUBLISHED
 from syncnet_python.results import FRAME_RATE
-from syncnet_python.scenes import SceneSplitter
+from syncnet_python.scenes import SceneSplitter, shrunk
 from syncnet_python.windows import DAY, Window, windows
 from workflows.long.records import CutOff, Failure, LongOptions
 
 _BLOCK = pipeline.BATCH // 2
-_BLOCKS_AT_ONCE = 3
 
-_Block = list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
-"""Pictures with the faces in them."""
+_Block = list[tuple[NDArray[np.uint8], bool, NDArray[np.float32]]]
+"""Of every picture: a small one, whether it equals the one before, and the faces in it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +74,6 @@ class _Finder:
         self._kept: deque[NDArray[np.float32]] = deque()
         self._runs: deque[int] = deque()  # frames before each that equal it
         self._kept_from = 0
-        self._before: NDArray[np.uint8] | None = None
 
     def look(self, window: Window) -> Look:
         frames, first = window.recording.frames, round(window.start_s * FRAME_RATE)
@@ -96,34 +94,30 @@ class _Finder:
         )
 
     def _take_in(self, frames: Frames, first: int) -> None:
-        """Look at the frames that are new. Blocks of them are looked at side by side, a few at a
-        time because their pictures are held in memory, and taken in in their order."""
-        starts = deque(range(len(self._kept), len(frames), _BLOCK))
-        coming: deque[Future[_Block]] = deque()
-        while starts or coming:
-            while starts and len(coming) < _BLOCKS_AT_ONCE:
-                start = starts.popleft()
-                numbers = range(start, min(start + _BLOCK, len(frames)))
-                coming.append(self._threads.submit(self._seen, frames, numbers, first))
-            for image, found in coming.popleft().result():
-                self._splitter.feed(image)
-                self._runs.append(self._run(image))
+        """Look at the frames that are new. Blocks of them are looked at side by side, and taken in
+        in their order."""
+        starts = range(len(self._kept), len(frames), _BLOCK)
+        blocks = [range(start, min(start + _BLOCK, len(frames))) for start in starts]
+        for block in self._threads.map(lambda numbers: self._seen(frames, numbers, first), blocks):
+            for small, still, found in block:
+                self._splitter.feed(small)
+                self._runs.append(self._runs[-1] + 1 if still else 0)
                 self._kept.append(found)
 
-    def _seen(self, frames: Frames, numbers: range, first: int) -> "_Block":
-        images = [frames.bgr(number) for number in numbers]
-        places = [i for i, number in enumerate(numbers) if (first + number) % self._every == 0]
-        found = [np.zeros((0, 5), np.float32) for _ in images]
-        looked = self._detector.detect([images[i] for i in places]) if places else []
-        for place, faces in zip(places, looked, strict=True):
-            found[place] = faces
-        return list(zip(images, found, strict=True))
-
-    def _run(self, image: NDArray[np.uint8]) -> int:
-        before, self._before = self._before, image
-        if before is None or not self._runs or not _equal(image, before):
-            return 0
-        return self._runs[-1] + 1
+    def _seen(self, frames: Frames, numbers: range, first: int) -> _Block:
+        """Only the pictures in which faces are looked for are held in memory together."""
+        before = frames.bgr(numbers[0] - 1) if numbers[0] else None
+        small, still, looked_at = [], [], {}
+        for number in numbers:
+            image = frames.bgr(number)
+            small.append(shrunk(image))
+            still.append(before is not None and _equal(image, before))
+            if (first + number) % self._every == 0:
+                looked_at[number] = image
+            before = image
+        faces = dict(zip(looked_at, self._detector.detect([*looked_at.values()]), strict=True))
+        found = [faces.get(number, np.zeros((0, 5), np.float32)) for number in numbers]
+        return list(zip(small, still, found, strict=True))
 
     def _scenes(self, first: int, count: int) -> list[tuple[int, int]]:
         begin = first - (self._base or 0)

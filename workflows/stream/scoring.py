@@ -161,13 +161,13 @@ class _Told(Frames):
     def bgr(self, index: int) -> NDArray[np.uint8]:
         image = self._inner.bgr(index)
         if index not in self._digests:
-            self._digests[index] = _digest(image)
+            self._digests[index] = self._inner.digest(index)
         picture = image.view(_Picture)
         picture.digest = self._digests[index]
         return picture
 
 
 def _digest(frame: NDArray[np.uint8]) -> bytes:
-    """Of the contents: a stranger's pictures, so no two that differ may be taken for one."""
+    """As `Frames.digest`, of a picture that carries it; of any other, of its contents."""
     known = frame.digest if isinstance(frame, _Picture) and hasattr(frame, "digest") else None
     return known or hashlib.sha256(np.ascontiguousarray(frame).data).digest()
