@@ -14,6 +14,7 @@ from typing import Any
 
 from service import logs
 from service.settings import SettingsError, load_or_exit
+from service.starting import check_networks
 
 _settings = load_or_exit()
 logs.setup(_settings.log_level, _settings.log_format)
@@ -75,7 +76,12 @@ control_socket_disable = True
 
 
 def on_starting(server: Any) -> None:
-    """Refuse to start where there should be a key and is none, in one line; count from nought."""
+    """Refuse to start, in one line, where networks that are set are not there, or there should be a
+    key and is none; count from nought."""
+    try:
+        check_networks(_settings, scores=_settings.local_worker)
+    except SettingsError as error:
+        sys.exit(str(error))
     if not _settings.anonymous_allowed and _settings.api_key is None:
         _check_keys()
     _metrics.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,7 +23,8 @@ from cli import (
     stream,
     video,
 )
-from cli.console import ErrorGroup
+from cli.console import ErrorGroup, out
+from service import __version__
 
 app = typer.Typer(
     cls=ErrorGroup,
@@ -51,11 +52,21 @@ app.add_typer(metrics.app, name="metrics")
 app.add_typer(video.app, name="video")
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     ctx: typer.Context,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     ctx.obj = verbose

@@ -33,6 +33,7 @@ from cli.console import (
     Network,
     Profile,
     Vshift,
+    check_folder,
     chosen_settings,
     complain,
     err,
@@ -64,7 +65,10 @@ def batch(
             "`file` or `path`, whose other columns are carried through.",
         ),
     ],
-    output_dir: Annotated[Path, typer.Option("--output-dir", "-o", help="Folder for the results.")],
+    output_dir: Annotated[
+        Path,
+        typer.Option("--output-dir", "-o", help="Folder for the results.", file_okay=False),
+    ],
     max_workers: Annotated[
         int | None,
         typer.Option(
@@ -156,6 +160,8 @@ def batch(
         found = find(inputs, without=output_dir)
         if found.left_out:
             err.print(f"Left out, no videos by their names: {found.left_out} files")
+        for source in found.empty:
+            err.print(escape(f"No recording was found in {source}"), soft_wrap=True)
         if jobs:
             plan, score = _jobs(settings, max_workers, partial=partial)
         else:
@@ -169,6 +175,7 @@ def batch(
                 options=options,
             )
             plan, score = _processes(settings, work, verbose=bool(ctx.obj))
+        check_folder(output_dir)
         with Results(output_dir) as results, _progress(output_dir, jobs=jobs) as told:
             summary = batches.run(found, results, plan, score, told, again=again)
     except InputError as error:

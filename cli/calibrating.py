@@ -1,5 +1,7 @@
 """`syncnet-service calibrate`: parses, has the calibration learnt, prints what it comes to."""
 
+import json
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -47,6 +49,9 @@ def calibrate(
     profile: Profile = None,
     device: Device = None,
     models_dir: ModelsDir = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the calibration and what was not used as JSON.")
+    ] = False,
 ) -> None:
     """Learn from your own recordings how your set-up scores, and write one calibration file.
 
@@ -75,12 +80,17 @@ def calibrate(
         err.print(
             escape(f"not used: {failure.file}: {failure.reason} ({failure.code})"), soft_wrap=True
         )
-    table = Table(box=None, show_header=False)
-    for row in summary(learnt.calibration):
-        table.add_row(*map(escape, row))
-    out.print(table)
-    for note in learnt.calibration.fitted.notes:
-        out.print(escape(f"Note: {note}."), soft_wrap=True)
-    out.print(escape(f"Written: {out_file}"), soft_wrap=True)
+    if as_json:
+        not_used = [asdict(failure) for failure in learnt.failures]
+        calibration = json.loads(out_file.read_text())
+        print(json.dumps({"file": str(out_file), **calibration, "not_used": not_used}))
+    else:
+        table = Table(box=None, show_header=False)
+        for row in summary(learnt.calibration):
+            table.add_row(*map(escape, row))
+        out.print(table)
+        for note in learnt.calibration.fitted.notes:
+            out.print(escape(f"Note: {note}."), soft_wrap=True)
+        out.print(escape(f"Written: {out_file}"), soft_wrap=True)
     if learnt.failures:
         raise typer.Exit(FAILED)

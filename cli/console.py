@@ -1,10 +1,11 @@
 """What the commands share: where they print, how an error ends them, settings, options."""
 
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,7 +15,7 @@ from typer.core import TyperGroup
 
 from service.settings import Settings, SettingsError
 from service.settings import load as load_settings
-from syncnet_python.errors import AnalysisFailed, CalibrationError, SyncNetError
+from syncnet_python.errors import AnalysisFailed, CalibrationError, ModelError, SyncNetError
 from syncnet_python.profiles import OptionRefused
 
 FAILED, UNUSABLE, STOPPED = 1, 2, 130
@@ -83,9 +84,14 @@ class ErrorGroup(TyperGroup):
             return super().invoke(ctx)
         except (SettingsError, OptionRefused, SyncNetError, OSError) as error:
             complain(error, verbose=bool(ctx.params.get("verbose")))
-            unusable = isinstance(error, SettingsError | OptionRefused | CalibrationError)
-            status = UNUSABLE if unusable else FAILED
-            raise typer.Exit(status) from error
+            raise typer.Exit(UNUSABLE if _unusable(error) else FAILED) from error
+
+
+def _unusable(error: Exception) -> bool:
+    """Whether an error is of the command or a setting, not of an input. A ModelError that is not
+    about a file of weights is about DEVICE."""
+    about_settings = isinstance(error, SettingsError | OptionRefused | CalibrationError)
+    return about_settings or type(error) is ModelError
 
 
 def describe(error: Exception) -> dict[str, str]:
@@ -94,12 +100,20 @@ def describe(error: Exception) -> dict[str, str]:
         return {"code": error.code, "message": error.message, "advice": error.advice}
     if isinstance(error, OSError):
         code = "no_such_file" if isinstance(error, FileNotFoundError) else "file"
-        return {"code": code, "message": str(error), "advice": "Check the path and try again."}
+        return {"code": code, "message": _of_file(error), "advice": "Check the path and try again."}
     return {
         "code": AnalysisFailed.code,
         "message": f"{type(error).__name__}: {error}",
         "advice": "Run again with -v before the command for the traceback, and report it.",
     }
+
+
+def _of_file(error: OSError) -> str:
+    """The system's words without its number."""
+    if error.strerror is None:
+        return str(error)
+    said = error.strerror[:1].lower() + error.strerror[1:]
+    return said if error.filename is None else f"{error.filename}: {said}"
 
 
 def complain(error: Exception, *, verbose: bool, about: str = "") -> None:
@@ -114,8 +128,27 @@ def complain(error: Exception, *, verbose: bool, about: str = "") -> None:
     else:
         said = describe(error)
         message, advice = said["message"], said["advice"]
+    if message.startswith(f"{about}: "):
+        about = ""
     what = ": ".join(filter(None, (about, message))).rstrip(".")
     err.print(f"[bold red]error:[/] {escape(what)}. {escape(advice)}".rstrip(), soft_wrap=True)
+
+
+def refuse(why: str) -> NoReturn:
+    """End a command that cannot be used as it is."""
+    err.print(f"[bold red]error:[/] {escape(why)}", soft_wrap=True)
+    raise typer.Exit(UNUSABLE)
+
+
+def check_folder(folder: Path) -> None:
+    """Exit with UNUSABLE where a folder of outputs is neither there nor can be made, before
+    anything is measured for it."""
+    path = folder.absolute()
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if not nearest.is_dir():
+        refuse(f"{folder} cannot be made: {nearest} is no folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        refuse(f"{folder} cannot be written to: give another folder.")
 
 
 def chosen_settings(*, calibrated: bool = True, **given: object) -> Settings:

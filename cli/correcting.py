@@ -11,7 +11,6 @@ from rich.table import Table
 
 from cli.console import (
     FAILED,
-    UNUSABLE,
     Device,
     MinFaceSize,
     MinTrack,
@@ -21,6 +20,7 @@ from cli.console import (
     chosen_settings,
     err,
     out,
+    refuse,
 )
 from cli.video import AsJson, Overwrite, check_target, nothing_written, stoppable, told
 
@@ -79,8 +79,7 @@ def correct(
 
     target = output or correcting.default_target(file)
     if target.suffix.lower() not in SUFFIXES:
-        err.print(escape(f"{target} must end in one of {', '.join(SUFFIXES)}."), soft_wrap=True)
-        raise typer.Exit(UNUSABLE)
+        refuse(f"{target} must end in one of {', '.join(SUFFIXES)}.")
     check_target(target, overwrite=overwrite, source=file)
     finder = OffsetFinder(
         profile=settings.model_profile,

@@ -21,6 +21,7 @@ from cli.console import (
     Network,
     Profile,
     Vshift,
+    check_folder,
     chosen_settings,
     describe,
     err,
@@ -74,6 +75,7 @@ def pipeline(
         reference_files.check_name(reference)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--reference") from error
+    check_folder(data_dir)
     settings = _settings(profile, device, models_dir, min_track, min_face_size)
     options = profiles.Options(facedet_scale, crop_scale, vshift)
     networks, tracking = _networks(settings, network, options), _tracking(settings)
@@ -107,7 +109,12 @@ def visualise(
     file: File,
     output_dir: Annotated[
         Path,
-        typer.Option(help="Folder for NAME.annotated.mp4 and NAME.sheet.png.", file_okay=False),
+        typer.Option(
+            "--output-dir",
+            "-o",
+            help="Folder for NAME.annotated.mp4 and NAME.sheet.png.",
+            file_okay=False,
+        ),
     ],
     network: Network = None,
     min_track: MinTrack = None,
@@ -121,6 +128,7 @@ def visualise(
     picture with the offset curve, the confidence of every frame and the face's own scores."""
     from workflows.inspection.visualise import visualise as draw
 
+    check_folder(output_dir)
     settings = _settings(profile, device, models_dir, min_track, min_face_size)
     with _working(f"Measuring and drawing {file.name}", file, as_json=as_json):
         networks, tracking = _networks(settings, network), _tracking(settings)

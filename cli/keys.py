@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.console import FAILED, err, out
+from cli.console import FAILED, err, out, refuse
 from cli.database import opened
+from service.settings import SettingsError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +30,10 @@ def create_key(
     from service import audit, keys
 
     with opened() as engine:
-        text, key_id = keys.create(engine, name)
+        try:
+            text, key_id = keys.create(engine, name)
+        except SettingsError as error:
+            refuse(f"{error}.")
         audit.record(engine, "key.created", owner=audit.OPERATOR, job_id=key_id)
     if as_json:
         print(json.dumps({"id": key_id, "name": name, "key": text}))

@@ -19,6 +19,7 @@ from cli.console import (
     ModelsDir,
     Network,
     Profile,
+    check_folder,
     chosen_settings,
     complain,
     describe,
@@ -34,6 +35,8 @@ def long(
     output_dir: Annotated[
         Path,
         typer.Option(
+            "--output-dir",
+            "-o",
             help="Folder for processing_summary.json, timeline.html and chunks.jsonl, from which "
             "a run that was stopped goes on.",
             file_okay=False,
@@ -101,8 +104,11 @@ def long(
         options = LongOptions(chunk_duration, overlap, tracking, look_every)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder: give one recording")
     if not file.is_file():
         raise FileNotFoundError(f"no such file: {file}")
+    check_folder(output_dir)
     networks = Networks(
         settings.model_profile,
         settings.models_dir,
@@ -124,6 +130,7 @@ def long(
                 keep_chunks=keep_chunks,
                 progress=lambda done, what: bars.update(task, completed=done, description=what),
             )
+            bars.update(task, completed=1.0, description=f"Measured {escape(file.name)}")
     except (SyncNetError, OSError) as error:
         if as_json:
             print(json.dumps({"file": str(file), "error": describe(error)}))

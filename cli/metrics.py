@@ -91,7 +91,8 @@ def measure_lse(
     else:
         for line in lse_report.headlines(report):
             out.print(escape(line), soft_wrap=True)
-        out.print(_table(lse_report.TITLES, lse_report.as_rows(report)))
+        if rows := lse_report.as_rows(report):
+            out.print(_table(lse_report.TITLES, rows))
     for failure in report.failures:
         said = f"not measured: {failure.file}: {failure.reason} ({failure.code})"
         err.print(escape(said), soft_wrap=True)

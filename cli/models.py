@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from cli.console import FAILED, ModelsDir, chosen_settings, complain, err, out
+from cli.console import FAILED, ModelsDir, chosen_settings, complain, describe, err, out
 from service.settings import Settings
 from syncnet_python import fetching, weights
 from syncnet_python.errors import SyncNetError, WeightsMissing
@@ -30,6 +30,9 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+AsJsonLines = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object a line for each of them.")
+]
 Names = Annotated[list[str] | None, typer.Argument(help="Names as `models list` shows them.")]
 
 
@@ -55,7 +58,12 @@ def list_models(models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
 
 
 @app.command("fetch")
-def fetch_models(ctx: typer.Context, names: Names = None, models_dir: ModelsDir = None) -> None:
+def fetch_models(
+    ctx: typer.Context,
+    names: Names = None,
+    models_dir: ModelsDir = None,
+    as_json: AsJsonLines = False,
+) -> None:
     """Download published weights: all that the published profile takes, or those named."""
     settings = chosen_settings(models_dir=models_dir, calibrated=False)
     folder = settings.models_dir or weights.BUNDLED_DIR
@@ -71,16 +79,24 @@ def fetch_models(ctx: typer.Context, names: Names = None, models_dir: ModelsDir 
                 bars.update(task, completed=done, total=total)
 
             try:
-                out.print(escape(str(fetching.fetch(row, folder, show))), soft_wrap=True)
+                path = str(fetching.fetch(row, folder, show))
+                if as_json:
+                    print(json.dumps({"name": row.name, "path": path}))
+                else:
+                    out.print(escape(path), soft_wrap=True)
             except SyncNetError as error:
                 failures += 1
+                if as_json:
+                    print(json.dumps({"name": row.name, "error": describe(error)}))
                 complain(error, verbose=ctx.obj)
     if failures:
         raise typer.Exit(FAILED)
 
 
 @app.command("verify")
-def verify_models(names: Names = None, models_dir: ModelsDir = None) -> None:
+def verify_models(
+    names: Names = None, models_dir: ModelsDir = None, as_json: AsJsonLines = False
+) -> None:
     """Check size and hash of the weights that are here, or of those named.
 
     Bundled weights must be here; published ones only where they are named.
@@ -88,18 +104,25 @@ def verify_models(names: Names = None, models_dir: ModelsDir = None) -> None:
     settings = chosen_settings(models_dir=models_dir, calibrated=False)
     failures = 0
     for row in _named(names) if names else weights.registry().values():
-        path = _locate(row.name, settings)
+        path, sha256 = _locate(row.name, settings), None
+        wrong: SyncNetError | None = None
         try:
             if path is not None:
-                said = f"{weights.verify_file(path, row)}  {path}"
+                sha256 = weights.verify_file(path, row)
+                said = f"{sha256}  {path}"
             elif names or row.origin == "bundled":
                 raise WeightsMissing(f"{row.filename} is not here")
             else:
                 said = "not downloaded"
         except SyncNetError as error:
             failures += 1
+            wrong = error
             said = f"WRONG: {error.message}. {error.advice}"
-        out.print(escape(f"{row.name}: {said}"), soft_wrap=True)
+        if as_json:
+            about = {"name": row.name, "path": str(path) if path else None, "sha256": sha256}
+            print(json.dumps(about | {"error": describe(wrong) if wrong else None}))
+        else:
+            out.print(escape(f"{row.name}: {said}"), soft_wrap=True)
     if failures:
         raise typer.Exit(FAILED)
 

@@ -25,6 +25,7 @@ from cli.console import (
     Network,
     Profile,
     Vshift,
+    check_folder,
     chosen_settings,
     complain,
     describe,
@@ -58,7 +59,10 @@ def score(
     calibration: Calibration = None,
     heatmap: Annotated[
         Path | None,
-        typer.Option(help="Folder for a picture a file: what in its worst frame looks touched."),
+        typer.Option(
+            help="Folder for a picture a file: what in its worst frame looks touched.",
+            file_okay=False,
+        ),
     ] = None,
 ) -> None:
     """Score recordings. A file that cannot be scored does not stop the others."""
@@ -74,6 +78,7 @@ def score(
     paths = settings.weights_paths
     options.check(profiles.choose(settings.model_profile, settings.models_dir, paths, network))
     if heatmap:
+        check_folder(heatmap)
         heatmap.mkdir(parents=True, exist_ok=True)
     outcomes = _score_each(
         files,
@@ -90,17 +95,25 @@ def score(
 
 def demo(
     ctx: typer.Context,
-    output_dir: Annotated[Path, typer.Option(help="Folder for the two clips.")] = Path("demo"),
+    output_dir: Annotated[
+        Path,
+        typer.Option("--output-dir", "-o", help="Folder for the two clips.", file_okay=False),
+    ] = Path("demo"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line for each of them.")
+    ] = False,
 ) -> None:
     """Write two small clips, one in sync and one dubbed with another voice, and score both."""
     with needed_by("The sample clips need", "requirements-dev.txt"):
         from evaluation.samples import DEMO, talking_clip
+    check_folder(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     with err.status("Writing two clips"):
         for name, fields in DEMO.items():
             talking_clip(output_dir / name, **fields)
     files = [output_dir / name for name in DEMO]
-    _report(_score_each(files, chosen_settings(), partial=False), as_json=False, verbose=ctx.obj)
+    outcomes = _score_each(files, chosen_settings(), partial=False)
+    _report(outcomes, as_json=as_json, verbose=ctx.obj)
 
 
 def _score_each(
@@ -122,6 +135,8 @@ def _score_each(
     for path in files:
         outcome: Verdict | Exception
         try:
+            if path.is_dir():
+                raise IsADirectoryError("is a folder; `syncnet-service batch` scores all below it")
             if not path.is_file():
                 raise FileNotFoundError("no such file")
             with err.status(f"Scoring {escape(path.name)}"):

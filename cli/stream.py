@@ -21,10 +21,13 @@ from cli.console import (
     Network,
     Profile,
     chosen_settings,
+    describe,
     err,
     out,
+    refuse,
 )
-from service.settings import Settings, SettingsError
+from service.settings import Settings
+from syncnet_python.errors import SyncNetError
 
 if TYPE_CHECKING:
     from workflows.stream.following import Alert, Event, WindowResult
@@ -55,10 +58,13 @@ def stream(
         typer.Option(help="Address that is told of alerts; signed with WEBHOOK_SECRET."),
     ] = None,
     min_height: Annotated[
-        int, typer.Option(help="Of the stream's variants, take the lowest with so many lines.")
+        int,
+        typer.Option(
+            min=1, help="Of the stream's variants, take the lowest with at least so many lines."
+        ),
     ] = 480,
     max_height: Annotated[
-        int | None, typer.Option(help="Take no variant with more lines than that.")
+        int | None, typer.Option(min=1, help="Take no variant with more lines than that.")
     ] = None,
     patience: Annotated[
         float,
@@ -125,7 +131,7 @@ def stream(
             kept_pixels=kept_pixels(networks),
         )
     except ValueError as error:
-        raise SettingsError(f"stream: {error}") from error
+        refuse(f"{error}.")
     tracking = TrackingOptions(
         min_track=settings.min_track_frames, min_face_size=settings.min_face_size
     )
@@ -148,10 +154,16 @@ def stream(
                     tell(event)
                 ended = event if isinstance(event, Ended) else ended
         except OutgoingRefused as refused:
-            err.print(
-                f"[bold red]error:[/] {escape(str(refused))} {refused.advice}", soft_wrap=True
-            )
+            said = {"code": refused.code, "message": str(refused), "advice": refused.advice}
+            if as_json:
+                print(json.dumps({"url": url, "error": said}))
+            advice = f"{refused.advice.removesuffix('.')}, or you with --allow."
+            err.print(f"[bold red]error:[/] {escape(str(refused))} {advice}", soft_wrap=True)
             raise typer.Exit(FAILED) from refused
+        except SyncNetError as error:
+            if as_json:
+                print(json.dumps({"url": url, "error": describe(error)}))
+            raise
         except KeyboardInterrupt as stopped:
             err.print(f"Stopped after {answered} answers. Nothing is kept.")
             raise typer.Exit(STOPPED) from stopped
@@ -168,14 +180,14 @@ def kept_pixels(networks: Any) -> int | None:
 
 
 def _settings(allow: list[str], **given: Any) -> Settings:
-    """With what may be reached beside OUTGOING_ALLOW. Raises SettingsError."""
+    """With what may be reached beside OUTGOING_ALLOW."""
     from service.outgoing import check_allow
 
     settings = chosen_settings(**given)
     try:
         check_allow(allow)
     except ValueError as error:
-        raise SettingsError(f"--allow: {error}") from error
+        refuse(f"--allow: {error}.")
     return settings.model_copy(update={"outgoing_allow": (*settings.outgoing_allow, *allow)})
 
 
@@ -183,14 +195,14 @@ def _settings(allow: list[str], **given: Any) -> Settings:
 def _webhook(
     url: str | None, stream: str, settings: Settings
 ) -> Iterator[Callable[["Alert"], None]]:
-    """Tells the receiver of alerts, where there is one. Raises SettingsError, OutgoingRefused."""
+    """Tells the receiver of alerts, where there is one. Raises OutgoingRefused."""
     from workflows.stream.alerts import AlertSender
 
     if url is None:
         yield lambda alert: None
         return
     if settings.webhook_secret is None:
-        raise SettingsError("WEBHOOK_SECRET: --webhook needs one to sign with")
+        refuse("--webhook needs a WEBHOOK_SECRET to sign with: set one in the environment.")
     sender = AlertSender(
         url,
         settings.webhook_secret.get_secret_value(),

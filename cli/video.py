@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli.console import FAILED, STOPPED, UNUSABLE, complain, describe, err, out
+from cli.console import FAILED, STOPPED, check_folder, complain, describe, err, out, refuse
 from syncnet_python.errors import SyncNetError
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Write over files that are there already.")
 ]
 OutputDir = Annotated[
-    Path, typer.Option("--output-dir", "-o", help="Folder for the chunks; made if need be.")
+    Path,
+    typer.Option(
+        "--output-dir", "-o", help="Folder for the chunks; made if need be.", file_okay=False
+    ),
 ]
 
 
@@ -176,12 +179,9 @@ def _write(
     planned = chunks.parts(file, folder, ranges)
     there = chunks.existing(file, folder)
     if there and not overwrite:
-        err.print(
-            f"{len(there)} chunks of {escape(file.name)} are in {escape(str(folder))} already: "
-            "give another folder, or --overwrite.",
-            soft_wrap=True,
-        )
-        raise typer.Exit(UNUSABLE)
+        already = f"{len(there)} chunks of {file.name} are in {folder} already"
+        refuse(f"{already}: give another folder, or --overwrite.")
+    check_folder(folder)
     table = Table(box=None)
     for title in ("chunk", "from", "to", "seconds"):
         table.add_column(title, justify="left" if title == "chunk" else "right", overflow="fold")
@@ -212,18 +212,18 @@ def _write(
 
 
 def check_target(target: Path, *, overwrite: bool, source: Path) -> None:
-    """Exit with UNUSABLE where a file would be written over unasked, or the recording at all."""
-    if target.exists():
-        if source.exists() and target.samefile(source):
-            err.print("The output would be written over the recording: give another --output.")
-        elif not overwrite:
-            err.print(
-                escape(f"{target} is there already: give another --output, or --overwrite."),
-                soft_wrap=True,
-            )
-        else:
-            return
-        raise typer.Exit(UNUSABLE)
+    """Exit with UNUSABLE where a file would be written over unasked, or the recording at all, or
+    where it cannot be."""
+    if not target.parent.is_dir():
+        refuse(f"{target.parent} is no folder: make it, or give another --output.")
+    if not target.exists():
+        return
+    if source.exists() and target.samefile(source):
+        refuse("the output would be written over the recording: give another --output.")
+    if target.is_dir():
+        refuse(f"{target} is a folder: give another --output.")
+    if not overwrite:
+        refuse(f"{target} is there already: give another --output, or --overwrite.")
 
 
 @contextmanager
@@ -243,8 +243,7 @@ def usable() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(UNUSABLE) from error
+        refuse(str(error))
 
 
 @contextmanager

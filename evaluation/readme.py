@@ -1,4 +1,4 @@
-"""Write what is measured into README.md, models/README.md and the classifier's card.
+"""Write what is measured into README.md, models/README.md, a card and docs/networks.md.
 
     python -m evaluation.readme
 
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from evaluation import summary
+from evaluation import speed, summary
 from evaluation.samples import DEMO, talking_clip
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +32,8 @@ def main() -> None:
     models.write_text(replaced(models.read_text(), "figures", summary.full()))
     card = ROOT / "models" / "efficientnet_b0.md"
     card.write_text(replaced(card.read_text(), "shortcuts", summary.shortcuts()))
+    networks = ROOT / "docs" / "networks.md"
+    networks.write_text(replaced(networks.read_text(), "comparison", speed.comparison()))
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -40,7 +42,7 @@ def replaced(text: str, name: str, content: str) -> str:
     head, _, rest = text.partition(begin)
     _, found, tail = rest.partition(end)
     if not found:
-        raise ValueError(f"the README has no place called {name}")
+        raise ValueError(f"the page has no place called {name}")
     return f"{head}{begin}\n{content.strip()}\n{end}{tail}"
 
 

@@ -1,18 +1,18 @@
 """The measured figures as Markdown tables, from the files that `make figures` and `make bench`
 write: a short one for the README, and one with every network on the same data for models/."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from evaluation import speed
+from evaluation.speed import read
+from evaluation.tables import Row, markdown
 from syncnet_python import weights
 
 Figure = Mapping[str, Any]
-Row = tuple[str, ...]
 
 FOLDER = weights.BUNDLED_DIR / "figures"
-BENCHMARKS = weights.BUNDLED_DIR.parent / "benchmarks" / "results.json"
 CROPS, PHOTOS, VIDEOS = "artifact_crops", "artifact_photos", "artifact_videos"
 ARTIFACT_SETS = {
     CROPS: ("frames", "face crops"),
@@ -37,17 +37,11 @@ PARTS = {"syncnet": "lip-sync alone", "efficientnet": "face alone"}
 BUNDLED = {"sync": "syncnet_fcn", "classifier": "efficientnet_b0"}
 
 
-def markdown(columns: Row, rows: Sequence[Row]) -> str:
-    return "\n".join(
-        f"| {' | '.join(cells)} |" for cells in (columns, ("---",) * len(columns), *rows)
-    )
-
-
-def short(folder: Path = FOLDER, benchmarks: Path = BENCHMARKS) -> str:
+def short(folder: Path = FOLDER, benchmarks: Path = speed.BENCHMARKS) -> str:
     """What the README shows: the bundled networks, the whole verdict, and speed."""
     network = _figures(folder, "sync").get(BUNDLED["sync"], {})
     rows = [*_sync_rows(network), *_artifact_rows(folder, BUNDLED["classifier"])]
-    rows += [*_system_rows(folder), *_face_rows(folder), *_speed_rows(_read(benchmarks))]
+    rows += [*_system_rows(folder), *_face_rows(folder), *speed.rows(read(benchmarks))]
     return markdown(("What", "Figure"), rows)
 
 
@@ -80,7 +74,7 @@ def full(folder: Path = FOLDER) -> str:
 
 def shortcuts(folder: Path = FOLDER) -> str:
     """What `evaluation.shortcuts` found, for the classifier's card."""
-    found = _read(folder / "shortcuts.json")
+    found = read(folder / "shortcuts.json")
     if not found:
         return ""
     columns = ("Change", *next(iter(found["changes"].values())))
@@ -186,32 +180,13 @@ def _fewer(system: Mapping[str, Any]) -> str:
 
 
 def _face_rows(folder: Path) -> Iterator[Row]:
-    figures = _read(folder / "faces.json").get("summary")
+    figures = read(folder / "faces.json").get("summary")
     if figures:
         yield "Faces: frames where the face is found", f"{100 * figures['matched_share']:.1f}%"
         yield (
             "Lip points: distance to the teacher's",
             f"{100 * figures['lip_error']:.1f}% of the eye distance",
         )
-
-
-def _speed_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
-    if not figures:
-        return
-    service, machine = figures["service"], figures["machine"]
-    on = f"{machine['cores']} cores of {machine['processor']}"
-    yield "Four-second WebM, warm", f"{service['webm_4s']['median_s']:.2f} s ({on})"
-    if "syncnet_example" in service:
-        yield "SyncNet's 12.7 s example, warm", f"{service['syncnet_example']['median_s']:.2f} s"
-    yield "First request, networks loaded", f"{service['first_request_s']:.2f} s"
-    per_window = figures["embedding"]["ms_per_window"]
-    fast = figures["embedding"]["auto_is"]
-    figured = " ms; ".join(
-        f"{per_window[way]['median']:.1f}" for way in ("reference", "float32", "auto")
-    )
-    what = f"SyncNet v2 embedding, a window: the reference's way; ours in float32; in {fast}"
-    yield what, f"{figured} ms"
-    yield "Largest process", f"{service['peak_memory_mb']['largest']:.0f} MB"
 
 
 def percent(figure: Figure | None) -> str:
@@ -239,10 +214,5 @@ def _at(detection: Mapping[str, Any]) -> Row:
 
 
 def _figures(folder: Path, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = _read(folder / f"{name}.json").get("figures", {})
+    found: dict[str, Any] = read(folder / f"{name}.json").get("figures", {})
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return content

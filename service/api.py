@@ -16,7 +16,8 @@ from service import access, deliveries, places, responses, schemas
 from service.jobs.intake import Jobs
 from service.jobs.records import AdmissionError, Job
 from service.operations import JSON
-from service.problems import Busy, JobCancelled, JobExpired, RequestError, from_library
+from service.problems import from_library
+from service.request_errors import Busy, JobCancelled, JobExpired, RequestError
 from service.settings import Settings
 from service.submissions import Wishes, submit
 from syncnet_python.errors import DeadlineExceeded

@@ -7,7 +7,8 @@ from flask import current_app, g
 from service import audit
 from service.jobs.intake import Jobs
 from service.jobs.records import AdmissionError, Job
-from service.problems import RequestError, code_of
+from service.problems import code_of
+from service.request_errors import RequestError
 
 
 def note_submitted(job: Job) -> None:

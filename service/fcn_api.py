@@ -13,7 +13,8 @@ from service.health import Pulse, report
 from service.jobs.intake import Jobs
 from service.jobs.records import Job
 from service.operations import FORM, JSON
-from service.problems import Busy, Malformed, Problem
+from service.problems import Problem
+from service.request_errors import Busy, Malformed
 from service.settings import Settings
 from service.streams.messages import Wanted
 from syncnet_python.results import Missing

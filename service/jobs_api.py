@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from service import deliveries, places, responses
 from service.jobs.intake import Jobs
 from service.jobs.records import Job, JobState
-from service.problems import JobExpired, JobMissing, from_library, from_request
+from service.problems import from_library, from_request
+from service.request_errors import JobExpired, JobMissing
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
 
 from service.jobs.tables import metadata
-from service.problems import DatabaseAway, RequestError
+from service.request_errors import DatabaseAway, RequestError
 from service.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from pydantic_core import core_schema
 import service
 from service import keys, problems, responses
 from service.operations import FORM, JSON, OPERATIONS, Answer, Operation, Schema
-from service.problems import Problem, ProblemBody, RequestError
+from service.problems import Problem, ProblemBody
+from service.request_errors import RequestError
 from service.settings import Settings
 
 blueprint = Blueprint("openapi", __name__)

@@ -6,7 +6,28 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from service import problems, responses, schemas
-from service.problems import AnalyzeProblem, Problem, ProblemBody, RequestError
+from service.problems import AnalyzeProblem, Problem, ProblemBody
+from service.request_errors import (
+    AddressRefused,
+    Busy,
+    ConsentMissing,
+    DatabaseAway,
+    FileMissing,
+    JobCancelled,
+    JobExpired,
+    JobMissing,
+    Malformed,
+    PathRefused,
+    RequestError,
+    StorageAway,
+    StorageFull,
+    StreamMissing,
+    StreamsOff,
+    StreamsTaken,
+    TooLarge,
+    UploadTooSlow,
+    WebhooksOff,
+)
 
 Schema = dict[str, Any]
 
@@ -75,35 +96,35 @@ _STREAM_EVENT: Schema = {
 }
 
 _REPLAYED = {"Idempotency-Replayed": "`true` where the job was there already."}
-_OF_A_JOB = (problems.JobMissing, problems.JobExpired, problems.DatabaseAway)
+_OF_A_JOB = (JobMissing, JobExpired, DatabaseAway)
 _WITH_THE_JOB = ("get_job", "follow_job", "delete_job")
 _OF_A_RECORDING: tuple[type[RequestError] | Problem, ...] = (
-    problems.Malformed,
-    problems.ConsentMissing,
-    problems.UploadTooSlow,
-    problems.JobCancelled,
-    problems.JobExpired,
-    problems.TooLarge,
-    problems.WebhooksOff,
-    problems.AddressRefused,
-    problems.Busy,
-    problems.DatabaseAway,
-    problems.StorageAway,
-    problems.StorageFull,
+    Malformed,
+    ConsentMissing,
+    UploadTooSlow,
+    JobCancelled,
+    JobExpired,
+    TooLarge,
+    WebhooksOff,
+    AddressRefused,
+    Busy,
+    DatabaseAway,
+    StorageAway,
+    StorageFull,
     *problems.of_the_queue(),
     *problems.of_the_analysis(),
 )
 
 
 _OF_A_STREAM: tuple[type[RequestError] | Problem, ...] = (
-    problems.Malformed,
-    problems.TooLarge,
-    problems.UploadTooSlow,
-    problems.StreamsOff,
-    problems.AddressRefused,
-    problems.StreamsTaken,
-    problems.Busy,
-    problems.DatabaseAway,
+    Malformed,
+    TooLarge,
+    UploadTooSlow,
+    StreamsOff,
+    AddressRefused,
+    StreamsTaken,
+    Busy,
+    DatabaseAway,
 )
 
 
@@ -130,7 +151,7 @@ def _score(name: str, summary: str) -> Operation:
                 next=_WITH_THE_JOB,
             ),
         },
-        refusals=(*_OF_A_RECORDING, problems.PathRefused, problems.FileMissing),
+        refusals=(*_OF_A_RECORDING, PathRefused, FileMissing),
     )
 
 
@@ -199,13 +220,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "get_stream",
         "Ask for a stream",
         {200: Answer("Whether it is followed still.", {JSON: responses.StreamBody})},
-        (problems.StreamMissing, problems.DatabaseAway),
+        (StreamMissing, DatabaseAway),
     ),
     ("delete", "/streams/{stream_id}"): Operation(
         "delete_stream",
         "Follow a stream no further",
         {204: Answer("It is told to end, or has ended.")},
-        (problems.StreamMissing, problems.DatabaseAway),
+        (StreamMissing, DatabaseAway),
     ),
     ("get", "/streams/{stream_id}/events"): Operation(
         "follow_stream",
@@ -217,7 +238,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
                 {"text/event-stream": _STREAM_EVENT},
             )
         },
-        (problems.Malformed, problems.StreamMissing, problems.DatabaseAway, problems.Busy),
+        (
+            Malformed,
+            StreamMissing,
+            DatabaseAway,
+            Busy,
+        ),
         headers=schemas.LastEvent,
     ),
     ("get", "/jobs/{job_id}"): Operation(
@@ -238,7 +264,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "delete_job",
         "Cancel and delete a job",
         {204: Answer("It is gone: now, or since an earlier time.")},
-        (problems.JobMissing, problems.DatabaseAway),
+        (JobMissing, DatabaseAway),
     ),
     ("get", "/jobs/{job_id}/events"): Operation(
         "follow_job",
@@ -251,7 +277,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
                 {"text/event-stream": _EVENT},
             ),
         },
-        (*_OF_A_JOB, problems.Busy),
+        (*_OF_A_JOB, Busy),
     ),
     ("get", "/health"): _look("health", "What is there", "What is there, and what is loaded."),
     ("get", "/api/avsync/health"): _look(

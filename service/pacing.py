@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from service.problems import Malformed, UploadTooSlow
+from service.request_errors import Malformed, UploadTooSlow
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

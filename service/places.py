@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from flask import g
 
 from service.keys import ANONYMOUS
-from service.problems import Busy
+from service.request_errors import Busy
 
 RESERVED = 8
 """Threads that nobody may hold for long, so that health and the like are always answered."""

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from werkzeug.datastructures import Headers, MultiDict
 
-from service.problems import Malformed
+from service.request_errors import Malformed
 
 MAX_FIELDS_BYTES = 64 * 1024
 """What a request may hold beside the recording, in bytes."""

@@ -20,12 +20,12 @@ from service import deliveries, responses, schemas, uploads
 from service.addresses import OutgoingRefused, check_url
 from service.jobs.intake import Jobs
 from service.operations import JSON
-from service.problems import (
+from service.problems import StreamBroken
+from service.request_errors import (
     AddressRefused,
     Busy,
     Malformed,
     RequestError,
-    StreamBroken,
     StreamMissing,
     StreamsOff,
     StreamsTaken,

@@ -17,7 +17,8 @@ from service.addresses import OutgoingRefused, check_url
 from service.jobs.intake import Jobs
 from service.jobs.records import Job, KeyReused, NewJob
 from service.operations import FORM, JSON
-from service.problems import (
+from service.problems import room_is_short
+from service.request_errors import (
     AddressRefused,
     ConsentMissing,
     FileMissing,
@@ -26,7 +27,6 @@ from service.problems import (
     StorageAway,
     StorageFull,
     WebhooksOff,
-    room_is_short,
 )
 from service.settings import Settings
 

@@ -27,7 +27,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from service import metrics, pacing
-from service.problems import Malformed, StorageFull, TooLarge, room_is_short
+from service.problems import room_is_short
+from service.request_errors import Malformed, StorageFull, TooLarge
 from service.schemas import MAX_FIELDS_BYTES
 from service.settings import Settings
 

@@ -25,7 +25,8 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 
 from service.headers import ALWAYS, UNLESS_SET
 from service.pacing import CLOSE
-from service.problems import MEDIA_TYPE, Malformed, from_request
+from service.problems import MEDIA_TYPE, from_request
+from service.request_errors import Malformed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -1,8 +1,7 @@
-"""Telling a receiver that a job has ended, by Standard Webhooks 1.0.
+"""Telling a receiver of an event, by Standard Webhooks 1.0.
 
-A delivery says which job ended and how, no more: the receiver fetches the result with its own key.
-It is signed with HMAC-SHA256 over `id.timestamp.body`, and its id stays the same however often it
-is tried, so that a receiver can tell a repetition from another event.
+A delivery is signed with HMAC-SHA256 over `id.timestamp.body`, and its id stays the same however
+often it is tried, so that a receiver can tell a repetition from another event.
 """
 
 import base64
@@ -13,10 +12,11 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 import httpx
+from pydantic import JsonValue
 
 from service import outgoing
 from service.outgoing import OutgoingRefused, Resolver, resolve
@@ -28,19 +28,14 @@ MAX_URL_LENGTH = 2048
 
 _PREFIX = "whsec_"
 _KEY_BYTES = range(24, 65)
-_EVENTS = {state: f"job.{state}" for state in ("succeeded", "failed", "cancelled")}
 
 
-class EndedJob(Protocol):
-    """What a delivery has to know of a job. state: succeeded, failed or cancelled; finished_at:
-    epoch seconds."""
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is told of one event, the same at every attempt. body: JSON."""
 
-    @property
-    def id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def finished_at(self) -> float | None: ...
+    id: str
+    body: bytes
 
 
 class DeliveryFailed(Exception):
@@ -108,33 +103,41 @@ def verify(
         raise NotGenuine("no signature is right")
 
 
+def message(event: str, at: float, data: Mapping[str, JsonValue], *, identity: str) -> Message:
+    """What to tell of an event. event: its type, such as `job.succeeded`; at: when it happened,
+    epoch seconds; identity: what no other event has, hashed to the id."""
+    timestamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    payload = {"type": event, "timestamp": timestamp.replace("+00:00", "Z"), "data": data}
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    return Message(f"msg_{digest[:32]}", json.dumps(payload, separators=(",", ":")).encode())
+
+
 def deliver(
     url: str,
     secret: str,
-    job: EndedJob,
+    message: Message,
     allow: Sequence[str] = (),
     *,
     resolve: Resolver = resolve,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Tell the receiver at `url` that a job has ended. Any 2xx within the time is success; what
-    the answer says is not read.
+    """One attempt to tell the receiver at `url`. Any 2xx within the time is success; what the
+    answer says is not read.
 
     Raises DeliveryFailed where another attempt may succeed (any other status, redirects too, or no
     answer), ReceiverGone for 410, and OutgoingRefused where the address may not be reached.
     """
     check_url(url, allow)
-    message_id, body = message(job)
     timestamp = int(time.time())
     headers = {
         "Content-Type": "application/json",
-        "webhook-id": message_id,
+        "webhook-id": message.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": sign(secret, message_id, timestamp, body),
+        "webhook-signature": sign(secret, message.id, timestamp, message.body),
     }
     client = outgoing.client(allow, total_s=timeout_s, resolve=resolve, timeout=timeout_s)
     try:
-        with client, client.stream("POST", url, content=body, headers=headers) as answer:
+        with client, client.stream("POST", url, content=message.body, headers=headers) as answer:
             status = answer.status_code
     except httpx.TimeoutException:
         raise DeliveryFailed("the receiver did not answer in time") from None
@@ -144,22 +147,6 @@ def deliver(
         raise ReceiverGone("The receiver wants no further deliveries.")
     if not httpx.codes.is_success(status):
         raise DeliveryFailed(f"the receiver answered {status}")
-
-
-def message(job: EndedJob) -> tuple[str, bytes]:
-    """Id and body of what is delivered about a job: the same at every attempt. Raises ValueError
-    for a job that has not ended."""
-    if job.state not in _EVENTS or job.finished_at is None:
-        raise ValueError("only of jobs that have ended is anybody told")
-    event = _EVENTS[job.state]
-    at = datetime.fromtimestamp(job.finished_at, UTC).isoformat(timespec="milliseconds")
-    payload = {
-        "type": event,
-        "timestamp": at.replace("+00:00", "Z"),
-        "data": {"job_id": job.id},
-    }
-    digest = hashlib.sha256(f"{job.id}.{event}".encode()).hexdigest()
-    return f"msg_{digest[:32]}", json.dumps(payload, separators=(",", ":")).encode()
 
 
 def _key(secret: str) -> bytes:

@@ -46,7 +46,8 @@ class SyncNetwork(Protocol):
 
     info: the weights that answer; protocol: names how the figures are made; scale: what they mean;
     padding: what `offset.distances` does where there is no pair; reads_landmarks: whether `visual`
-    looks at points. Implementations inherit `distances`.
+    looks at points; max_shift: frames of offset searched on either side. Implementations inherit
+    `distances`.
     """
 
     info: ModelInfo
@@ -54,6 +55,7 @@ class SyncNetwork(Protocol):
     scale: Scale
     padding: offset.Padding
     reads_landmarks: bool
+    max_shift: int = offset.MAX_SHIFT
 
     def visual(
         self, frames: Frames, track: Track, points: NDArray[np.float32] | None = None
@@ -81,14 +83,17 @@ class SyncNetwork(Protocol):
         track: Track,
         points: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """A table as `offset.distances` makes it, (windows, 31); no rows where track or sound is
-        too short for one window. audio: the sound of the track alone, (samples,) int16."""
+        """A table as `offset.distances` makes it, (windows, 2 * max_shift + 1); no rows where
+        track or sound is too short for one window. audio: the sound of the track alone, (samples,)
+        int16."""
         heard = self.audio(audio, len(track))
         if not len(heard):
-            return np.empty((0, 2 * offset.MAX_SHIFT + 1), np.float32)
+            return np.empty((0, 2 * self.max_shift + 1), np.float32)
         seen = self.visual(frames, track, points)
         windows = min(len(seen), len(heard))
-        return offset.distances(seen[:windows], heard[:windows], padding=self.padding)
+        return offset.distances(
+            seen[:windows], heard[:windows], max_shift=self.max_shift, padding=self.padding
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +154,7 @@ def find_tracks(
 class Measurement:
     """What the sync network says of every tracked face, a value a track.
 
-    tables: as `offset.distances` makes them, (windows, 31) float32, without rows where the track
+    tables: as `offset.distances` makes them, (windows, shifts) float32, no rows where the track
     is too short; estimates: what is read from them, None without rows; points: (n, points, 2)
     float32 of `fcn_embedding.locate`, None where nobody looked for them; chosen: which face speaks.
     """

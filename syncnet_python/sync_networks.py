@@ -22,37 +22,7 @@ from syncnet_python.scale import SYNCNET_V2
 from syncnet_python.tracking import Track
 
 
-class _Searching(SyncNetwork):
-    """A network whose offsets are searched up to `max_shift` frames on either side."""
-
-    protocol: str
-    max_shift: int = offset.MAX_SHIFT
-
-    def distances(
-        self,
-        frames: Frames,
-        audio: NDArray[np.int16],
-        track: Track,
-        points: NDArray[np.float32] | None = None,
-    ) -> NDArray[np.float32]:
-        """As `SyncNetwork.distances`, (windows, 2 * max_shift + 1)."""
-        heard = self.audio(audio, len(track))
-        if not len(heard):
-            return np.empty((0, 2 * self.max_shift + 1), np.float32)
-        seen = self.visual(frames, track, points)
-        windows = min(len(seen), len(heard))
-        return offset.distances(
-            seen[:windows], heard[:windows], max_shift=self.max_shift, padding=self.padding
-        )
-
-    def _search(self, max_shift: int) -> None:
-        """Another reach gives other figures, so the protocol gets another name."""
-        if max_shift != offset.MAX_SHIFT:
-            self.max_shift = max_shift
-            self.protocol = f"{self.protocol}/vshift-{max_shift}"
-
-
-class SyncNetV2(_Searching):
+class SyncNetV2(SyncNetwork):
     """SyncNet v2 on the reference's crops. See `pipeline.SyncNetwork`.
 
     Differs from the reference in keeping the last complete window, which `protocol` says.
@@ -78,8 +48,9 @@ class SyncNetV2(_Searching):
         self.info = info
         self._crop_scale = crop_scale
         if crop_scale != cropping.CROP_SCALE:
-            self.protocol = f"{self.protocol}/crop-{crop_scale:g}"
-        self._search(max_shift)
+            self.protocol += f"/crop-{crop_scale:g}"
+        self.max_shift = max_shift
+        self.protocol += _reach(max_shift)
         self._embedder = SyncNetEmbedder(state, device, precision)
 
     def visual(
@@ -113,7 +84,7 @@ class _TrackCrops:
             yield cropping.crop(self._frames.bgr(int(index)), x, y, size, self._scale)
 
 
-class FcnSyncNet(_Searching):
+class FcnSyncNet(SyncNetwork):
     """The bundled FCN-SyncNet on landmarks and mouth crops. See `pipeline.SyncNetwork`.
 
     Every frame is a window; offsets average over the pairs that exist. Distances lie between 0
@@ -134,7 +105,8 @@ class FcnSyncNet(_Searching):
         max_shift: int = offset.MAX_SHIFT,
     ) -> None:
         self.info = info
-        self._search(max_shift)
+        self.max_shift = max_shift
+        self.protocol += _reach(max_shift)
         self.scale = scales.load(info.name)
         self._embedder = FcnEmbedder(state, landmarker)
 
@@ -147,3 +119,8 @@ class FcnSyncNet(_Searching):
         if not len(samples):
             return np.empty((0, EMBEDDING_DIM), np.float32)
         return self._embedder.audio(samples, num_frames)
+
+
+def _reach(max_shift: int) -> str:
+    """What a protocol's name ends in: another reach gives other figures."""
+    return "" if max_shift == offset.MAX_SHIFT else f"/vshift-{max_shift}"

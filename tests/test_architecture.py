@@ -40,11 +40,22 @@ PURE = [
             "speech",
             "doubts",
             "limits",
+            "alignment",
+            "detectors/s3fd_boxes",
         )
     ),
+    "service/jobs/ended.py",
     "service/jobs/records.py",
-    "service/schemas.py",
+    "service/request_errors.py",
     "service/responses.py",
+    "service/schemas.py",
+    "service/streams/records.py",
+    "workflows/inspection/overlay.py",
+    "workflows/inspection/sheet.py",
+    "workflows/long/presets.py",
+    "workflows/long/records.py",
+    "workflows/stream/events.py",
+    "workflows/stream/playlists.py",
 ]
 IMPURE = {"os", "time", "logging", "random", "subprocess", "socket", "httpx", "av", "torch"}
 

@@ -100,6 +100,17 @@ def test_a_pattern_gives_the_videos_that_it_matches_each_once(tmp_path: Path) ->
     assert found.left_out == 1
 
 
+def test_what_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
+    put(tmp_path / "a.mp4")
+    put(tmp_path / "empty/notes.txt")
+    sources = [str(tmp_path / name) for name in ("a.mp4", "gone.mp4", "empty", "*.webm")]
+    found = find(sources)
+    assert [item.path.name for item in found.items] == ["a.mp4", "gone.mp4"]
+    assert found.empty == tuple(sources[2:])
+    with pytest.raises(InputError, match=r"no recording was found in .*gone"):
+        find(sources[1:])
+
+
 @pytest.mark.parametrize("header", ["file", "path", "File", "\ufefffile"])
 def test_a_csv_names_files_relative_to_itself_and_carries_its_columns(
     tmp_path: Path, header: str

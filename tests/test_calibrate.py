@@ -255,10 +255,13 @@ def test_what_was_measured_is_not_measured_again(
     monkeypatch.setattr(calibrate, "_figures", measured_again)
     again = run(
         *("calibrate", "--genuine", folder / "genuine", "--out", folder / "door.json"),
-        *("--name", "front door", "--profile", "bundled"),
+        *("--name", "front door", "--profile", "bundled", "--json"),
     )
     assert again.exit_code == 1
     assert "measured again" not in again.stderr
+    told = json.loads(again.stdout)
+    assert told["calibration"]["name"] == "front door"
+    assert [failure["file"] for failure in told["not_used"]] == ["notes.webm"]
     assert replace(calibration.load(folder / "door.json"), made=first.made, sha256="") == replace(
         first, sha256=""
     )

@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import cli
+import service
 from cli import models
 from cli.console import describe
 from cli.scoring import save_heat_maps, verdict_table
@@ -116,6 +117,9 @@ def test_one_failed_download_does_not_stop_the_others(
     assert fetched.exit_code == 1
     assert "hash differs" in fetched.stderr
     assert "Traceback" not in fetched.stderr
+    again = run("models", "fetch", "first", "--models-dir", tmp_path / "m", "--json")
+    assert again.exit_code == 1
+    assert json.loads(again.stdout)["error"]["code"] == "weights_corrupt"
     assert [p.name for p in (tmp_path / "m").iterdir()] == ["second.pth"]
 
 
@@ -127,10 +131,15 @@ def test_verify_tells_right_from_wrong(
     missing = run(*verify, "first")
     assert missing.exit_code == 1
     assert "models fetch" in missing.stdout
+    told = json.loads(run(*verify, "first", "--json").stdout)
+    assert (told["sha256"], told["error"]["code"]) == (None, "weights_missing")
     (tmp_path / "first.pth").write_bytes(CONTENT)
     right = run(*verify, "first")
     assert right.exit_code == 0
     assert str(registered[1]["first"].sha256) in right.stdout
+    told = json.loads(run(*verify, "first", "--json").stdout)
+    assert told["sha256"] == registered[1]["first"].sha256
+    assert told["error"] is None
     (tmp_path / "first.pth").write_bytes(CONTENT[:-1])
     wrong = run(*verify)
     assert wrong.exit_code == 1
@@ -188,6 +197,37 @@ def test_a_wrong_setting_is_one_line_and_2(monkeypatch: pytest.MonkeyPatch) -> N
     assert used.exit_code == 2
     assert used.stderr.count("\n") == 1
     assert "MAX_FRAMES" in used.stderr
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version").stdout.strip() == service.__version__
+
+
+def test_a_setting_that_this_machine_cannot_follow_is_unusable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    used = run("score", "--device", "cuda", tmp_path / "any.webm")
+    assert used.exit_code == 2
+    assert "DEVICE is cuda" in used.stderr
+
+
+def test_what_the_system_refuses_is_told_without_its_number(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="absent") as missing:
+        (tmp_path / "absent").read_bytes()
+    assert describe(missing.value)["message"] == f"{tmp_path / 'absent'}: no such file or directory"
+    assert describe(OSError("in its own words"))["message"] == "in its own words"
+    used = run("video", "info", tmp_path / "absent")
+    assert used.exit_code == 1
+    assert used.stderr.count("absent") == 1
+    assert "Errno" not in used.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_is_referred_to_batch(tmp_path: Path) -> None:
+    used = run("score", "--profile", "bundled", tmp_path)
+    assert used.exit_code == 1
+    assert "is a folder; `syncnet-service batch` scores all below it" in used.stderr
 
 
 @pytest.mark.slow

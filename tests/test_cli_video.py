@@ -143,6 +143,20 @@ def test_stopped_chunks_say_what_is_kept(talk: Path, monkeypatch: pytest.MonkeyP
     assert [path.name for path in Path("out").iterdir()] == ["talk_000.mp4"]
 
 
+def test_an_output_that_cannot_be_is_refused(talk: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("a file")
+    for arguments in (
+        ("extract-audio", talk, "--output", tmp_path / "nowhere" / "x.wav"),
+        ("extract-audio", talk, "--output", tmp_path, "--overwrite"),
+        ("chunk-time", talk, "--output-dir", tmp_path / "note.txt"),
+        ("chunk-time", talk, "--output-dir", tmp_path / "note.txt" / "deep"),
+    ):
+        refused = run("video", *arguments)
+        assert refused.exit_code == 2
+        assert "Traceback" not in refused.stderr
+        assert any(word in refused.stderr for word in ("no folder", "is a folder", "is a file"))
+
+
 @pytest.mark.slow
 def test_a_correction_tells_before_and_after(tmp_path: Path) -> None:
     source = tmp_path / "talk.mp4"

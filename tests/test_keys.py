@@ -22,7 +22,7 @@ import cli
 from service import access, audit, keys, problems
 from service.jobs import tables
 from service.keys import Doorkeeper, Unauthorized
-from service.problems import DatabaseAway
+from service.request_errors import DatabaseAway
 from service.settings import Settings, SettingsError
 
 PUBLIC = {"host": "0.0.0.0"}

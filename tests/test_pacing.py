@@ -10,7 +10,7 @@ import pytest
 
 from service import pacing
 from service.pacing import Deadlines, PacedInput
-from service.problems import Malformed, UploadTooSlow
+from service.request_errors import Malformed, UploadTooSlow
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from flask import Flask, g
 from service import places
 from service.keys import ANONYMOUS
 from service.places import Places
-from service.problems import Busy
+from service.request_errors import Busy
 
 
 def take(stack: ExitStack, made: Places, owner: str) -> int:

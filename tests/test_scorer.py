@@ -48,13 +48,6 @@ def kinds_of_error() -> list[type[errors.SyncNetError]]:
     return found
 
 
-def end(scorer: Scorer) -> None:
-    """Kill the scoring processes, none of which may be at work."""
-    for slot in scorer._slots:
-        if slot._child:
-            slot._child.kill()
-
-
 class Desk:
     """A scorer and a folder of files that tell the double what to do."""
 
@@ -89,7 +82,7 @@ def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 
     yield make
     for scorer in scorers:
-        end(scorer)
+        scorer.close()
 
 
 @pytest.fixture
@@ -426,9 +419,10 @@ def test_the_scoring_process_dies_with_its_parent(desk: Desk, tmp_path: Path) ->
     wait_until(lambda: not is_running(child))
 
 
-def test_no_thread_is_left_behind(make_desk: Callable[..., Desk]) -> None:
+def test_closing_leaves_no_process_and_no_thread_behind(make_desk: Callable[..., Desk]) -> None:
     before = set(threading.enumerate())
     desk = make_desk()
-    desk.pid()
-    end(desk.scorer)
+    pid = desk.pid()
+    desk.scorer.close()
+    assert not is_running(pid)
     wait_until(lambda: set(threading.enumerate()) <= before)

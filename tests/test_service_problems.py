@@ -8,14 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from service.jobs import records
-from service.problems import (
-    RequestError,
-    code_of,
-    from_admission,
-    from_library,
-    from_request,
-    room_is_short,
-)
+from service.problems import code_of, from_admission, from_library, from_request, room_is_short
+from service.request_errors import RequestError
 from service.scoring.scorer import Busy
 from syncnet_python import errors
 

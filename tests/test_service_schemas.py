@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import Headers, MultiDict
 
 from service import schemas
-from service.problems import Malformed
+from service.request_errors import Malformed
 from service.schemas import MAX_METADATA_BYTES, ScoreFields, is_identifier
 
 ALLOWED = re.compile(r"[A-Za-z0-9._-]{1,128}")

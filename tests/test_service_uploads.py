@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from serving import ROOT
 
-from service.problems import TooLarge
+from service.request_errors import TooLarge
 from service.settings import Settings
 from service.uploads import UploadStore
 

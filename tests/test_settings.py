@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service import settings
-from service.settings import Settings, SettingsError, as_json, from_json, load
+from service.settings import Settings, SettingsError, as_json, from_json, load, pages
 from syncnet_python import calibration, profiles, weights
 from syncnet_python.calibration import Calibration, Fit, Thresholds
 from syncnet_python.score_maps import Identity
@@ -25,11 +24,11 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_example_lists_every_setting_as_it_is() -> None:
-    assert (ROOT / ".env.example").read_text() == settings.env_example()
+    assert (ROOT / ".env.example").read_text() == pages.env_example()
 
 
 def test_the_docs_list_every_setting_as_it_is() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text() == settings.docs_page()
+    assert (ROOT / "docs" / "settings.md").read_text() == pages.docs_page()
 
 
 def test_every_setting_has_a_meaning() -> None:
@@ -40,7 +39,7 @@ def test_every_setting_has_a_meaning() -> None:
 def test_the_pages_are_printed_by_a_command(page: str) -> None:
     command = [sys.executable, "-m", "service.settings", page]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert printed == {"env": settings.env_example, "docs": settings.docs_page}[page]()
+    assert printed == {"env": pages.env_example, "docs": pages.docs_page}[page]()
 
 
 def test_the_example_copied_to_env_changes_nothing(tmp_path: Path) -> None:

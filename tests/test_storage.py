@@ -298,6 +298,14 @@ def test_copies_of_the_dead_are_removed_and_those_of_the_living_kept(
         assert sorted(p.name for p in memory.scratch.iterdir()) == sorted([local.name, "mine"])
 
 
+def test_what_is_no_file_does_not_hold_the_sweep_up(memory: Place) -> None:
+    os.mkfifo(memory.scratch / "syncnet-media-pipe")
+    (memory.scratch / "syncnet-media-link").symlink_to(memory.scratch / "mine")
+    (memory.scratch / "mine").write_bytes(b"of somebody else")
+    Storage("memory://other", memory.scratch)
+    assert [p.name for p in memory.scratch.iterdir() if not p.is_symlink()] == ["mine"]
+
+
 def test_the_folder_of_copies_is_private(memory: Place) -> None:
     assert stat.S_IMODE(memory.scratch.stat().st_mode) == 0o700
 

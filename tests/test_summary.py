@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation import detection, summary
+from evaluation import detection, speed, summary
 from evaluation.detection import Scored
 from evaluation.readme import ROOT, replaced
 
@@ -61,6 +61,7 @@ def test_figures_are_written_with_interval_and_count() -> None:
         ("README.md", "figures", summary.short),
         ("models/README.md", "figures", summary.full),
         ("models/efficientnet_b0.md", "shortcuts", summary.shortcuts),
+        ("docs/networks.md", "comparison", speed.comparison),
     ],
 )
 def test_the_published_tables_are_the_measured_ones(page, place, table) -> None:

@@ -124,7 +124,7 @@ def test_offsets_are_searched_as_far_as_asked(
     network: SyncNetwork, recording: media.Recording, table: np.ndarray
 ) -> None:
     narrow = rebuilt(network, max_shift=3)
-    assert narrow.protocol == f"{network.protocol}/vshift-3"
+    assert (narrow.max_shift, narrow.protocol) == (3, f"{network.protocol}/vshift-3")
     found = narrow.distances(recording.frames, sound_of(TRACK, recording), TRACK)
     np.testing.assert_array_equal(found, table[:, 12:19])
     assert narrow.distances(recording.frames, recording.audio[:0], TRACK).shape == (0, 7)

@@ -204,6 +204,16 @@ def test_what_is_missing_is_said_in_its_panel() -> None:
     assert len(where(panels(sheet.draw(nothing))[2], BLUE)[0]) == 0
 
 
+def test_doubts_have_a_line_of_their_own() -> None:
+    doubted = sheet.draw(findings())
+    trusted = sheet.draw(replace(findings(), sync=replace(findings().sync, doubts=())))
+    assert doubted.shape[0] > trusted.shape[0]
+    assert (trusted[76:94] == 255).all()
+    assert (doubted[76:94] != 255).any()
+    assert np.array_equal(doubted[:72], trusted[:72])
+    assert np.array_equal(panels(doubted)[0], panels(trusted)[0])
+
+
 def test_the_sheet_is_a_picture_that_others_read() -> None:
     picture = sheet.draw(findings())
     read = cv2.imdecode(np.frombuffer(sheet.png(picture), np.uint8), cv2.IMREAD_COLOR)
@@ -294,3 +304,16 @@ def test_an_option_of_the_other_network_is_refused(tmp_path: Path) -> None:
     used = run("pipeline", "absent.mp4", *options)
     assert used.exit_code == 2
     assert "--crop-scale" in used.stderr
+
+
+@pytest.mark.parametrize("command", ["visualise", "pipeline", "long"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_measured(
+    command: str, tmp_path: Path
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"not looked at")
+    folder = clip / "drawn"
+    named = ("--reference", "a", "--data-dir") if command == "pipeline" else ("--output-dir",)
+    refused = run(command, clip, *named, folder)
+    assert refused.exit_code == 2
+    assert f"{folder} cannot be made: {clip} is no folder" in refused.stderr

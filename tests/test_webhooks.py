@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from service.jobs.ended import Ended, message
 from service.outgoing import OutgoingRefused
 from service.webhooks import (
     DeliveryFailed,
@@ -23,7 +24,6 @@ from service.webhooks import (
     check_secret,
     check_url,
     deliver,
-    message,
     sign,
     verify,
 )
@@ -42,11 +42,8 @@ HEADERS = {
 OTHER = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
-@dataclass(frozen=True)
-class Job:
-    id: str = "6f1c2f0e-7c5a-4d6e-9a53-0f6b3b1a2c4d"
-    state: str = "succeeded"
-    finished_at: float | None = 1_700_000_000.25
+JOB = Ended("6f1c2f0e-7c5a-4d6e-9a53-0f6b3b1a2c4d", "succeeded", 1_700_000_000.25, owner="kiosk")
+TOLD = message(JOB)
 
 
 # Signatures
@@ -157,29 +154,28 @@ def test_a_secret_of_another_form_is_refused_and_not_repeated(secret: str) -> No
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
 def test_a_delivery_says_which_job_ended_and_how_and_no_more(state: str) -> None:
-    _, body = message(Job(state=state))
-    assert json.loads(body) == {
+    assert json.loads(message(JOB._replace(state=state)).body) == {
         "type": f"job.{state}",
         "timestamp": "2023-11-14T22:13:20.250Z",
-        "data": {"job_id": Job.id},
+        "data": {"job_id": JOB.id},
     }
 
 
 def test_the_id_belongs_to_the_event() -> None:
-    assert message(Job()) == message(Job())
+    assert message(JOB) == TOLD
     ids = {
-        message(replace(Job(), id=job, state=state))[0]
-        for job in ("a", "b", Job.id)
+        message(JOB._replace(id=job, state=state)).id
+        for job in ("a", "b", JOB.id)
         for state in ("succeeded", "failed", "cancelled")
     }
     assert len(ids) == 9
     assert all("." not in message_id for message_id in ids)
 
 
-@pytest.mark.parametrize("job", [Job(state="running"), Job(state="expired"), Job(finished_at=None)])
-def test_nobody_is_told_of_a_job_that_has_not_ended(job: Job) -> None:
+@pytest.mark.parametrize("job", [{"state": "running"}, {"state": "expired"}, {"finished_at": None}])
+def test_nobody_is_told_of_a_job_that_has_not_ended(job: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="ended"):
-        message(job)
+        message(JOB._replace(**job))
 
 
 # Addresses
@@ -284,11 +280,11 @@ def start() -> Iterator[Start]:
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 def test_a_receiver_verifies_what_arrives(start: Start, status: int) -> None:
     receiver = start(status=status)
-    deliver(receiver.url, OTHER, Job(), receiver.allow)
+    deliver(receiver.url, OTHER, TOLD, receiver.allow)
     [(path, headers, body)] = receiver.received
     assert path == "/hook?tenant=7"
     assert headers["Content-Type"] == "application/json"
-    assert (headers["webhook-id"], body) == message(Job())
+    assert (headers["webhook-id"], body) == (TOLD.id, TOLD.body)
     verify(OTHER, headers, body)
     with pytest.raises(NotGenuine):
         verify(SECRET, headers, body)
@@ -298,7 +294,7 @@ def test_another_attempt_is_the_same_message(start: Start) -> None:
     receiver = start(status=503)
     for _ in range(2):
         with pytest.raises(DeliveryFailed):
-            deliver(receiver.url, OTHER, Job(), receiver.allow)
+            deliver(receiver.url, OTHER, TOLD, receiver.allow)
     (_, first, body), (_, second, again) = receiver.received
     assert (first["webhook-id"], body) == (second["webhook-id"], again)
 
@@ -307,14 +303,14 @@ def test_another_attempt_is_the_same_message(start: Start) -> None:
 def test_every_other_status_may_be_tried_again(start: Start, status: int) -> None:
     receiver = start(status=status)
     with pytest.raises(DeliveryFailed, match=str(status)) as caught:
-        deliver(receiver.url, OTHER, Job(), receiver.allow)
+        deliver(receiver.url, OTHER, TOLD, receiver.allow)
     assert "hook" not in str(caught.value)
 
 
 def test_gone_means_never_again(start: Start) -> None:
     receiver = start(status=410)
     with pytest.raises(ReceiverGone) as caught:
-        deliver(receiver.url, OTHER, Job(), receiver.allow)
+        deliver(receiver.url, OTHER, TOLD, receiver.allow)
     assert isinstance(caught.value, OutgoingRefused)
     assert not isinstance(caught.value, DeliveryFailed)
 
@@ -324,14 +320,14 @@ def test_a_redirect_is_a_failure_and_not_followed(start: Start, status: int) -> 
     other = start()
     receiver = start(status=status, location=other.url)
     with pytest.raises(DeliveryFailed, match=str(status)):
-        deliver(receiver.url, OTHER, Job(), receiver.allow + other.allow)
+        deliver(receiver.url, OTHER, TOLD, receiver.allow + other.allow)
     assert (len(receiver.received), other.received) == (1, [])
 
 
 def test_a_receiver_that_does_not_answer_is_left(start: Start) -> None:
     receiver = start(stalls=True)
     with pytest.raises(DeliveryFailed, match="in time"):
-        deliver(receiver.url, OTHER, Job(), receiver.allow, timeout_s=1.0)
+        deliver(receiver.url, OTHER, TOLD, receiver.allow, timeout_s=1.0)
     assert len(receiver.received) == 1
 
 
@@ -340,19 +336,19 @@ def test_a_receiver_that_is_not_there_may_come_back() -> None:
         nobody.bind(("127.0.0.1", 0))
         entry = f"127.0.0.1:{nobody.getsockname()[1]}"
         with pytest.raises(DeliveryFailed, match="reached") as caught:
-            deliver(f"http://{entry}/hook", OTHER, Job(), [entry])
+            deliver(f"http://{entry}/hook", OTHER, TOLD, [entry])
     assert entry not in str(caught.value)
 
 
 def test_a_private_receiver_is_refused_unless_allowed(start: Start) -> None:
     receiver = start()
     with pytest.raises(OutgoingRefused):
-        deliver(receiver.url, OTHER, Job())
+        deliver(receiver.url, OTHER, TOLD)
     with pytest.raises(OutgoingRefused):
         deliver(
             f"http://good.example:{receiver.port}/hook",
             OTHER,
-            Job(),
+            TOLD,
             resolve=lambda host, port: ["127.0.0.1"],
         )
     assert receiver.received == []
@@ -372,7 +368,7 @@ def test_the_receiver_of_the_page_takes_deliveries_and_nothing_else(
     post = names["app"].test_client().post
 
     receiver = start()
-    deliver(receiver.url, OTHER, Job(), receiver.allow)
+    deliver(receiver.url, OTHER, TOLD, receiver.allow)
     [(_, headers, body)] = receiver.received
     signed = {name: value for name, value in headers.items() if name != "Host"}
     assert post("/hook", data=body, headers=signed).status_code == 204

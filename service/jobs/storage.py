@@ -227,11 +227,13 @@ def _private_file(folder: Path) -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left: files that nobody has locked."""
+    """Remove what killed processes left: files that nobody has locked. Others may write to the
+    folder, so a name may be that of anything."""
     for path in folder.glob(f"{_COPY}*"):
-        with contextlib.suppress(FileNotFoundError, PermissionError), path.open("rb") as file:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            path.unlink()
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)

@@ -25,11 +25,13 @@ from dbos import DBOS
 
 from service import audit, logs, webhooks
 from service.jobs import tables, workflow
+from service.jobs.ended import Ended, message
 from service.jobs.runner import JobRunner
 from service.jobs.storage import Storage
 from service.jobs.store import ALIVE_S, JobStore
 from service.scoring.scorer import ENGINE, Scorer
 from service.settings import Settings, SettingsError, from_json, load
+from service.starting import check_networks
 from syncnet_python.errors import AnalysisFailed
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def run(settings: Settings, name: str | None = None, *, engine: str = ENGINE) ->
     name: of this worker, unique among those that run and the same after a restart, so that it
     finds its own jobs again; the machine's name and the first free number by default.
     """
+    check_networks(settings, scores=True)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -165,8 +168,8 @@ def _deliver(settings: Settings) -> workflow.Deliver | None:
         return None
     secret = settings.webhook_secret.get_secret_value()
 
-    def deliver(url: str, job: workflow.Ended) -> None:
-        webhooks.deliver(url, secret, job, settings.outgoing_allow)
+    def deliver(url: str, job: Ended) -> None:
+        webhooks.deliver(url, secret, message(job), settings.outgoing_allow)
 
     return deliver
 

@@ -6,25 +6,16 @@ anew from its first line; `service.jobs.runner` bears that.
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions
 
+from service.jobs.ended import Ended
 from service.jobs.records import Job, NewJob
 from service.outgoing import OutgoingRefused
 from service.webhooks import DeliveryFailed
 
 log = logging.getLogger(__name__)
-
-
-class Ended(NamedTuple):
-    """What a webhook tells of."""
-
-    id: str
-    state: str
-    finished_at: float | None
-    owner: str
 
 
 Deliver = Callable[[str, Ended], None]

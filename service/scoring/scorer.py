@@ -134,6 +134,11 @@ class Scorer:
         """Names of the networks that are loaded in any of the processes."""
         return frozenset[str]().union(*(slot.loaded for slot in self._slots))
 
+    def close(self) -> None:
+        """End every process before this one ends. None may be at work."""
+        for slot in self._slots:
+            slot.close()
+
 
 class _Slot:
     """The place of one scoring process, and whichever process fills it now."""
@@ -182,6 +187,11 @@ class _Slot:
         with self._lock:
             if self._child and self._reference == reference:
                 self._child.cancel()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._child:
+                self._child.kill()
 
 
 @dataclass(frozen=True, slots=True)

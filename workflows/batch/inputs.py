@@ -43,10 +43,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What was found. left_out: files that are no videos by their names."""
+    """What was found. left_out: files that are no videos by their names; empty: folders and
+    patterns in which nothing was found."""
 
     items: tuple[Item, ...]
     left_out: int = 0
+    empty: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -57,27 +59,34 @@ class Inputs:
 def find(sources: Sequence[str], without: Path | None = None) -> Inputs:
     """The recordings that folders (with all below them), patterns, files and CSVs name, each once.
 
-    Hidden files are passed over. without: a folder in which nothing is looked for, such as that
-    of the results. Raises InputError, also where there is nothing at all.
+    Hidden files are passed over. A path that is not there is one of the recordings, which then
+    fails by name, unless nothing else was found. without: a folder in which nothing is looked for,
+    such as that of the results. Raises InputError, also where there is nothing at all.
     """
     found: dict[Path, Item] = {}
+    missing: set[Path] = set()
+    empty: list[str] = []
     left_out = 0
     for source in sources:
         path = Path(source)
         if path.is_file():
             listed = path.suffix.lower() == ".csv"
             items = list(_from_csv(path)) if listed else [Item(source, _absolute(path))]
+        elif not path.is_dir() and not glob.has_magic(source):
+            items = [Item(source, _absolute(path))]
+            missing.add(items[0].path)
         else:
             files = _below(path) if path.is_dir() else _matching(source)
             kept = [file for file in files if not _hidden(file, path) and not _in(file, without)]
             items = [Item(str(f), _absolute(f)) for f in kept if f.suffix.lower() in SUFFIXES]
             left_out += len(kept) - len(items)
+            empty += [] if items else [source]
         for item in items:
             found.setdefault(item.path, item)
-    if not found:
+    if not found.keys() - missing:
         others = f"; {left_out} files are no videos by their names" if left_out else ""
         raise InputError(f"no recording was found in {' '.join(sources)}{others}")
-    return Inputs(tuple(found.values()), left_out)
+    return Inputs(tuple(found.values()), left_out, tuple(empty))
 
 
 def _below(folder: Path) -> list[Path]:

@@ -143,7 +143,7 @@ def score(
     if not orders:
         return
     workers = min(work.workers, len(orders))
-    scorer = _Workers(
+    scorer = Scorer(
         {
             "settings": _own_files(settings, work.timeout_s),
             "network": work.network,
@@ -176,16 +176,6 @@ def _own_files(settings: Settings, timeout_s: float) -> dict[str, JsonValue]:
         update={"max_video_size_mb": _ANY_MB, "decode_timeout_seconds": timeout_s}
     )
     return own.model_dump(mode="json", exclude=set(own.secrets()))
-
-
-class _Workers(Scorer):
-    """Scoring processes that end before this process does."""
-
-    def close(self) -> None:
-        """End every process. None may be at work."""
-        for slot in self._slots:
-            if child := slot._child:
-                child.kill()
 
 
 class _Desk:

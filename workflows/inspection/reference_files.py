@@ -167,7 +167,7 @@ def _tracks(found: Analysis, paths: Sequence[CropPath]) -> list[dict[str, object
 def _active_speaker(found: Analysis) -> Mapping[str, NDArray[np.generic]]:
     """By track number N: `distances_N`, (windows, shifts) float32, whose column j stands for
     `offsets[j]`; `confidences_N`, (windows,) float64. `protocol`, `network`: who measured."""
-    reach = found.measurement.tables[0].shape[1] // 2
+    reach = found.network.max_shift
     arrays: dict[str, NDArray[np.generic]] = {
         "offsets": np.arange(reach, -reach - 1, -1),
         "protocol": np.array(found.sync.protocol),

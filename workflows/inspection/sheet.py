@@ -20,7 +20,7 @@ MOUTHS = 16
 MOUTH_SIZE = (WIDTH - 2 * 24 - (MOUTHS - 1) * 6) // MOUTHS
 
 _MARGIN, _GAP = 24, 24
-_HEAD, _CAPTION, _CHART = 92, 26, 310
+_HEAD, _LINE, _CAPTION, _CHART = 92, 24, 26, 310
 
 PHOTO_WIDTH = (WIDTH - 2 * _MARGIN - (FRAMES - 1) * _GAP) // FRAMES
 PHOTO_HEIGHT = 300
@@ -57,11 +57,12 @@ class Findings:
 def draw(found: Findings) -> Image:
     """The sheet: (height, `WIDTH`, 3) uint8 BGR."""
     tallest = max(picture.shape[0] for _, picture in found.frames)
-    mouths = _HEAD + _CAPTION + tallest + _CAPTION + 8
+    head = _HEAD + (_LINE if found.sync.doubts else 0)
+    mouths = head + _CAPTION + tallest + _CAPTION + 8
     charts = mouths + _CAPTION + MOUTH_SIZE + _CAPTION + _GAP
     sheet: Image = np.full((charts + 2 * _CHART + _GAP + _MARGIN, WIDTH, 3), 255, np.uint8)
     _heading(sheet, found)
-    _row(sheet, "Faces", _HEAD, found.frames, PHOTO_WIDTH, _GAP)
+    _row(sheet, "Faces", head, found.frames, PHOTO_WIDTH, _GAP)
     _row(sheet, "Mouth of the face that speaks", mouths, found.mouths, MOUTH_SIZE, 6)
     half = (WIDTH - 2 * _MARGIN - _GAP) // 2
     for number, panel in enumerate((_curve, _confidence, _timeline, _artifacts)):
@@ -83,9 +84,10 @@ def _heading(sheet: Image, found: Findings) -> None:
     ]
     if found.artifact:
         said.insert(3, f"face untouched {found.artifact.score:.2f}")
-    if sync.doubts:
-        said.append("doubts: " + ", ".join(sync.doubts))
     drawing.words(sheet, "   |   ".join(said), (_MARGIN, 66), GREY, height=11)
+    if sync.doubts:
+        doubts = "Not to be relied on: " + ", ".join(sync.doubts)
+        drawing.words(sheet, doubts, (_MARGIN, 66 + _LINE), RED, height=11)
 
 
 def _row(
@@ -153,7 +155,11 @@ def _timeline(sheet: Image, area: tuple[int, int, int, int], found: Findings) ->
     )
     known = [*low[~np.isnan(low)], *high[~np.isnan(high)]]
     seen = [*known, sync.offset_frames - 3.0, sync.offset_frames + 3.0]
-    title = "Offset over time, with its 95% band" if known else "Offset over time: nothing to say"
+    title = "Offset over time"
+    if known:
+        title += ", with its 95% band"
+    else:
+        title += ": too little to say" + (", but for a jump" if sync.changes else "")
     axes = _over_time(sheet, area, title, "frames", _room(seen, 0.08), found)
     axes.band(times, low, high, SKY)
     axes.name("all of it", sync.subframe_offset, ORANGE)
@@ -170,10 +176,10 @@ def _timeline(sheet: Image, area: tuple[int, int, int, int], found: Findings) ->
 
 def _artifacts(sheet: Image, area: tuple[int, int, int, int], found: Findings) -> None:
     title = "Probability that the face is untouched"
+    label = "frame by frame"
     if found.artifact is None:
-        title += f": not measured ({found.no_artifact})"
-    axes = _over_time(sheet, area, title, "" if found.artifact is None else "frame by frame",
-                      (0.0, 1.0), found)  # fmt: skip
+        title, label = f"{title}: not measured", ""
+    axes = _over_time(sheet, area, title, label, (0.0, 1.0), found)
     if found.artifact:
         scores = found.artifact.frame_scores
         times = np.array(found.artifact.frame_times) - found.start_s
@@ -181,6 +187,9 @@ def _artifacts(sheet: Image, area: tuple[int, int, int, int], found: Findings) -
         axes.name("mean", found.artifact.score, ORANGE)
         axes.line(times, scores, GREY, 1)
         axes.dots(times, scores, [_dark(score) for score in scores], 5)
+    else:
+        middle = (sum(axes.x) / 2, 0.5)
+        axes.note(found.no_artifact, *middle, GREY, align=0.5)
 
 
 def _over_time(

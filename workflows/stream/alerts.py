@@ -1,18 +1,13 @@
 """When to tell somebody that a stream's offset has left its band, and telling a webhook."""
 
-import hashlib
-import json
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
-import httpx
-
-from service import outgoing, webhooks
+from service import webhooks
 from service.outgoing import OutgoingRefused
-from service.webhooks import DeliveryFailed, ReceiverGone
+from service.webhooks import DeliveryFailed
 from workflows.stream.events import Alert, WindowResult
 
 RETRY_AFTER_S = (2.0, 10.0, 60.0)
@@ -48,53 +43,23 @@ class Band:
         return alert
 
 
-def message(stream: str, alert: Alert, begun: float) -> tuple[str, bytes]:
-    """Id and body of what a webhook is told of an alert, the same at every attempt. stream: the
-    caller's name for it; begun: epoch seconds when it was begun to be followed, which tells this
-    time from another."""
+def message(stream: str, alert: Alert, begun: float) -> webhooks.Message:
+    """What a webhook is told of an alert that has just been raised. stream: the caller's name for
+    it; begun: epoch seconds when it was begun to be followed, which tells this time from another.
+    """
     event, last = _EVENTS[alert.kind], alert.windows[-1]
-    payload = {
-        "type": event,
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "data": {
+    return webhooks.message(
+        event,
+        time.time(),
+        {
             "stream": stream,
             "at_s": last.end_s,
             "offset_frames": last.offset_frames,
             "lag_ms": last.lag_ms,
             "windows": [window.offset_frames for window in alert.windows],
         },
-    }
-    digest = hashlib.sha256(f"{stream}.{begun}.{event}.{last.number}".encode()).hexdigest()
-    return f"msg_{digest[:32]}", json.dumps(payload, separators=(",", ":")).encode()
-
-
-def deliver(url: str, secret: str, message_id: str, body: bytes, allow: Sequence[str] = ()) -> None:
-    """One attempt, signed and sent as `webhooks.deliver` does for jobs.
-
-    Raises DeliveryFailed where another attempt may succeed, ReceiverGone and OutgoingRefused where
-    none can.
-    """
-    webhooks.check_url(url, allow)
-    timestamp = int(time.time())
-    headers = {
-        "Content-Type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": webhooks.sign(secret, message_id, timestamp, body),
-    }
-    limit_s = webhooks.TIMEOUT_S
-    client = outgoing.client(allow, total_s=limit_s, timeout=limit_s)
-    try:
-        with client, client.stream("POST", url, content=body, headers=headers) as answer:
-            status = answer.status_code
-    except httpx.TimeoutException:
-        raise DeliveryFailed("the receiver did not answer in time") from None
-    except httpx.HTTPError:
-        raise DeliveryFailed("the receiver could not be reached") from None
-    if status == httpx.codes.GONE:
-        raise ReceiverGone("The receiver wants no further deliveries.")
-    if not httpx.codes.is_success(status):
-        raise DeliveryFailed(f"the receiver answered {status}")
+        identity=f"{stream}.{begun}.{event}.{last.number}",
+    )
 
 
 class AlertSender:
@@ -121,7 +86,7 @@ class AlertSender:
         self._on_failure = on_failure
         self._retry_after_s = tuple(retry_after_s)
         self._begun = time.time()
-        self._waiting: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
+        self._waiting: queue.Queue[webhooks.Message | None] = queue.Queue()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
 
@@ -143,13 +108,13 @@ class AlertSender:
 
     def _work(self) -> None:
         while waiting := self._waiting.get():
-            self._deliver(*waiting)
+            self._deliver(waiting)
 
-    def _deliver(self, message_id: str, body: bytes) -> None:
+    def _deliver(self, told: webhooks.Message) -> None:
         for pause_s in (*self._retry_after_s, None):
             last = pause_s is None or self._ending.is_set()
             try:
-                deliver(self._url, self._secret, message_id, body, self._allow)
+                webhooks.deliver(self._url, self._secret, told, self._allow)
                 return
             except (DeliveryFailed, OutgoingRefused) as error:
                 if last or isinstance(error, OutgoingRefused):

@@ -1,96 +1,31 @@
 """Every setting of the service in one table: name, type, limits, default and meaning.
 
-Values come from the environment, then from a file `.env` in the working directory, then from the
-defaults here. `.env.example` and docs/settings.md are printed from this table:
-
-    python -m service.settings env  > .env.example
-    python -m service.settings docs > docs/settings.md
+`python -m service.settings` prints `.env.example` and docs/settings.md from it.
 """
 
 import contextlib
 import ipaddress
-import json
 import re
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    DirectoryPath,
-    Field,
-    FiniteFloat,
-    SecretStr,
-    ValidationError,
-    model_validator,
+from pydantic import DirectoryPath, Field, FiniteFloat, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.settings.values import (
+    ApiKey,
+    CalibrationFile,
+    DatabaseUrl,
+    Hosts,
+    LogFormat,
+    LogLevel,
+    Origins,
+    WebhookSecret,
 )
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-from service import outgoing, webhooks
 from syncnet_python import calibration as calibrations
 from syncnet_python import profiles
 from syncnet_python.calibration import Calibration
 from syncnet_python.errors import CalibrationError
-
-_MIN_KEY_LENGTH = 16
-
-
-class SettingsError(Exception):
-    """A setting cannot be used. The message is one line that names the setting and the reason."""
-
-
-def _split(value: object) -> object:
-    """A comma-separated list, as environment variables have it, to a tuple of its items."""
-    if isinstance(value, str):
-        return tuple(item.strip() for item in value.split(",") if item.strip())
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _origin(value: str) -> str:
-    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:\d+)?", value):
-        raise ValueError(f"{value!r} is not an origin such as https://example.org")
-    return value
-
-
-def _calibration(path: Path) -> Path:
-    try:
-        calibrations.load(path)
-    except CalibrationError as error:
-        raise ValueError(f"{error.message}. {error.advice}") from error
-    return path
-
-
-def _webhook_secret(secret: SecretStr) -> SecretStr:
-    webhooks.check_secret(secret.get_secret_value())
-    return secret
-
-
-def _api_key(key: SecretStr) -> SecretStr:
-    if len(key.get_secret_value()) < _MIN_KEY_LENGTH:
-        raise ValueError(f"a key has {_MIN_KEY_LENGTH} characters or more")
-    return key
-
-
-def _database_url(url: SecretStr) -> SecretStr:
-    if not re.match(r"postgres(ql)?://", url.get_secret_value()):
-        raise ValueError("the address of a database is postgresql://user:password@host/name")
-    return url
-
-
-def _outgoing_allow(allow: tuple[str, ...]) -> tuple[str, ...]:
-    outgoing.check_allow(allow)
-    return allow
-
-
-Origin = Annotated[str, AfterValidator(_origin)]
-CalibrationFile = Annotated[Path, AfterValidator(_calibration)]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 
 
 class Settings(BaseSettings):
@@ -113,13 +48,13 @@ class Settings(BaseSettings):
         description="Requests a web process holds at once, those that are still being sent or "
         "that wait for their result included.",
     )
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
+    cors_origins: Origins = Field(
         default=(),
         description="Origins whose pages may call the service from a browser, separated by "
         "commas; * for any. None by default.",
     )
     log_level: LogLevel = Field(default="info", description="How much is logged.")
-    log_format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
+    log_format: LogFormat = Field(
         default="json", description="One JSON object a line, or plain text."
     )
 
@@ -128,7 +63,7 @@ class Settings(BaseSettings):
         description="Folder for everything that is kept: jobs, uploads, metrics. Made at the "
         "start, readable by its owner only.",
     )
-    database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = Field(
+    database_url: DatabaseUrl | None = Field(
         default=None,
         description="Where jobs are kept: postgresql://user:password@host/name, when workers on "
         "several machines share them. A SQLite file in DATA_DIR by default.",
@@ -175,19 +110,17 @@ class Settings(BaseSettings):
         description="Answer requests without an API key. By default only where HOST is a "
         "loopback address.",
     )
-    api_key: Annotated[SecretStr, AfterValidator(_api_key)] | None = Field(
+    api_key: ApiKey | None = Field(
         default=None,
         description="A key that is accepted beside those made with `syncnet-service keys create`; "
         "16 characters or more.",
     )
-    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = Field(
+    webhook_secret: WebhookSecret | None = Field(
         default=None,
         description="Signs webhooks (Standard Webhooks): whsec_ and 24 to 64 bytes in base64. "
         "Without it none are sent.",
     )
-    outgoing_allow: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_outgoing_allow)
-    ] = Field(
+    outgoing_allow: Hosts = Field(
         default=(),
         description="Hosts (host or host:port, separated by commas) that webhooks may reach "
         "although their address is private.",
@@ -383,94 +316,3 @@ class Settings(BaseSettings):
     def bind(self) -> str:
         """HOST and PORT as servers write them; an IPv6 address goes in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-_SECRETS = {
-    name.upper()
-    for name, field in Settings.model_fields.items()
-    if "SecretStr" in str(field.annotation)
-}
-
-
-def load(**given: Any) -> Settings:
-    """Read the environment and `.env`; what is given by name comes first. Raises SettingsError."""
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        raise SettingsError("settings: " + "; ".join(_reasons(error))) from error
-
-
-def as_json(settings: Settings) -> str:
-    """In one line, with its secrets in clear: for the standard input of a process of ours."""
-    return json.dumps(settings.model_dump(mode="json") | settings.secrets())
-
-
-def from_json(text: str) -> Settings:
-    """What `as_json` wrote, whatever the environment says."""
-    return Settings.model_validate_json(text)
-
-
-def load_or_exit() -> Settings:
-    """Read the settings, or end the process with one line that says which is wrong and why."""
-    try:
-        return load()
-    except SettingsError as error:
-        sys.exit(str(error))
-
-
-def _reasons(error: ValidationError) -> list[str]:
-    reasons = []
-    for item in error.errors(include_url=False):
-        message = item["msg"].removeprefix("Value error, ")
-        name = str(item["loc"][0]).upper() if item["loc"] else ""
-        given = "" if name in _SECRETS else f"={item['input']}"
-        reasons.append(f"{name}{given}: {message}" if name else message)
-    return reasons
-
-
-def default_text(field: FieldInfo) -> str:
-    """A default as it would be written in the environment; empty for a setting that is off."""
-    value = field.default
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def env_example() -> str:
-    """The text of `.env.example`: every setting with its meaning and default."""
-    lines = [
-        "# Every setting with its default. Copy to .env and change what you need.",
-        "# Printed by: python -m service.settings env",
-    ]
-    for name, field in Settings.model_fields.items():
-        lines += ["", f"# {field.description}", f"{name.upper()}={default_text(field)}"]
-    return "\n".join(lines) + "\n"
-
-
-def docs_page() -> str:
-    """The text of docs/settings.md."""
-    lines = [
-        "# Settings",
-        "",
-        "Set them in the environment, or in a file `.env` in the folder where the service is",
-        "started; the environment wins.",
-        "A value that cannot be used stops the service at start with one line that says why.",
-        "This page is printed by `python -m service.settings docs`.",
-        "",
-        "| Setting | Default | Meaning |",
-        "|---|---|---|",
-    ]
-    for name, field in Settings.model_fields.items():
-        default = default_text(field)
-        shown = f"`{default}`" if default else "not set"
-        lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    pages = {"env": env_example, "docs": docs_page}
-    if len(sys.argv) != 2 or sys.argv[1] not in pages:
-        sys.exit("usage: python -m service.settings env|docs")
-    sys.stdout.write(pages[sys.argv[1]]())
