@@ -154,8 +154,10 @@ def first_window(stream: Stream, timeout_s: float) -> dict[str, Any]:
 
 
 def stop(stream: Stream) -> None:
-    """Follow it no further."""
+    """Follow it no further; its place is free when this returns."""
+    supervisor: Supervisor = current_app.extensions["supervisor"]
     _store().stop(stream.id)
+    supervisor.end(stream.id)
 
 
 def _begun(wanted: Wanted) -> Stream:

@@ -264,6 +264,7 @@ def test_a_file_that_cannot_be_read_is_a_named_error(
     cut.write_bytes(clip.read_bytes()[:3000])
     with pytest.raises(Undecodable):
         long.run(cut, tmp_path / "out", networks, OPTIONS, PRESETS["none"])
+    assert list((tmp_path / "out").iterdir()) == [], "another recording may use the folder"
 
 
 def test_the_journal_of_another_run_is_refused(tmp_path: Path) -> None:

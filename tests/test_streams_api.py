@@ -276,7 +276,7 @@ def test_ten_seconds_of_a_stream_are_answered_as_the_original_does(app: Flask, w
         "settings": {"window_size": 50, "stride": 1, "buffer_size": 100},
         "doubts": [],
     }
-    until(lambda: app.extensions["supervisor"]._followed == set())
+    assert app.extensions["supervisor"]._followed == set(), "its place is free with the answer"
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_a_real_stream_on_a_host_that_is_allowed(tmp_path: Path) -> None:
         found = answer.get_json()
         assert abs(found["offset_frames"] - 3) <= 1
         assert found["source_url"] == body["url"]
-        until(lambda: app.extensions["supervisor"]._followed == set())
+        assert app.extensions["supervisor"]._followed == set()
         answer = app.test_client().post("/streams", json=body | {"window_s": 6})
         events = told(app, answer.headers["Location"])
     assert [e["event"] for e in events][:: len(events) - 1] == ["opened", "ended"]

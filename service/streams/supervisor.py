@@ -31,12 +31,14 @@ END_S = 5.0
 
 @dataclass(eq=False)
 class _Followed:
-    """A stream and its process. ending: it was told to end."""
+    """A stream and its process. ending: it was told to end; over: it has; told: and that is
+    written down."""
 
     id: str
     process: "subprocess.Popen[str]"
     ending: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
+    told: threading.Event = field(default_factory=threading.Event)
 
 
 class Supervisor:
@@ -79,6 +81,14 @@ class Supervisor:
         for work in (self._hear, self._mind):
             threading.Thread(target=work, args=(followed,), daemon=True).start()
 
+    def end(self, stream_id: str) -> None:
+        """Follow a stream no further, and wait until its process is gone."""
+        with self._lock:
+            followed = [one for one in self._followed if one.id == stream_id]
+        for one in followed:
+            one.ending.set()
+            one.told.wait(2 * END_S)
+
     def close(self) -> None:
         """End all of them. May be called again."""
         with self._lock:
@@ -111,6 +121,7 @@ class Supervisor:
             followed.process.stdout.close()
         with self._lock:
             self._followed.discard(followed)
+        followed.told.set()
 
     def _mind(self, followed: _Followed) -> None:
         """Until it ends, see whether it is wanted; then have its process end."""

@@ -45,9 +45,11 @@ class Silences:
 
     def __post_init__(self) -> None:
         if self.threshold_db >= 0:
-            raise ValueError("the threshold is below full scale: less than 0 dB")
+            raise ValueError("the threshold must be below full scale: less than 0 dB")
         if self.min_silence_s <= 0 or self.min_chunk_s < 0:
-            raise ValueError("silences last some time, and chunks are not shorter than nothing")
+            raise ValueError(
+                "silences must last some time; chunks cannot be shorter than nothing"
+            )
 
 
 def by_time(duration_s: float, length_s: float, overlap_s: float = 0.0) -> list[Range]:
@@ -57,9 +59,9 @@ def by_time(duration_s: float, length_s: float, overlap_s: float = 0.0) -> list[
     Raises ValueError for lengths without sense, or more than `AT_ONCE` chunks over each other.
     """
     if length_s < SHORTEST_REST_S:
-        raise ValueError(f"a chunk lasts {SHORTEST_REST_S:g} s or longer")
+        raise ValueError(f"a chunk must last {SHORTEST_REST_S:g} s or longer")
     if not 0 <= overlap_s < length_s:
-        raise ValueError("the overlap is shorter than a chunk")
+        raise ValueError("the overlap must be shorter than a chunk")
     stride_s = length_s - overlap_s
     if ceil(length_s / stride_s - _EPSILON_S) > AT_ONCE:
         raise ValueError(f"with this overlap more than {AT_ONCE} chunks lie over each other")

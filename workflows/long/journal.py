@@ -67,6 +67,10 @@ class ChunkJournal:
         self._write({"end": asdict(cut_off) if cut_off else None})
         self.complete, self.cut_off = True, cut_off
 
+    def discard(self) -> None:
+        """Take the journal away: nothing of the recording can be measured."""
+        self._path.unlink()
+
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ import numpy as np
 from syncnet_python import offset
 from syncnet_python import scale as scales
 from syncnet_python.assembly import Networks
+from syncnet_python.errors import RecordingError
 from syncnet_python.results import FRAME_MS
 from syncnet_python.weights import sha256_of
 from workflows import clips
@@ -67,14 +68,7 @@ def run(
     with ChunkJournal(output_dir / JOURNAL, identity) as journal:
         resumed = len(journal.chunks)
         if not journal.complete:
-            cut_off = None
-            for found, done in analyse(file, networks, options, known=resumed):
-                if isinstance(found, CutOff):
-                    cut_off = found
-                else:
-                    journal.add(found)
-                    progress(done, f"chunk {found.number + 1}, to {found.end_s:.0f} s")
-            journal.finish(cut_off)
+            _measure(file, networks, options, journal, progress)
         chunks, cut_off = journal.chunks, journal.cut_off
         judged = [_judged(chunk, preset, network.scale) for chunk in chunks]
         files = _write_kept(file, output_dir, preset, chunks, judged, progress, wanted=keep_chunks)
@@ -103,6 +97,28 @@ def run(
         _write(output_dir / SUMMARY, text + "\n")
         _write(output_dir / PAGE, timeline_page.render(plain))
     return plain
+
+
+def _measure(
+    file: Path,
+    networks: Networks,
+    options: LongOptions,
+    journal: ChunkJournal,
+    progress: Progress,
+) -> None:
+    """Bring the journal to its end, or take it away where the file cannot be read at all."""
+    cut_off = None
+    try:
+        for found, done in analyse(file, networks, options, known=len(journal.chunks)):
+            if isinstance(found, CutOff):
+                cut_off = found
+            else:
+                journal.add(found)
+                progress(done, f"chunk {found.number + 1}, to {found.end_s:.0f} s")
+    except RecordingError:
+        journal.discard()
+        raise
+    journal.finish(cut_off)
 
 
 def _protocol(network: str, options: LongOptions) -> str:

@@ -20,9 +20,9 @@ class LongOptions:
 
     def __post_init__(self) -> None:
         if self.chunk_s < 1:
-            raise ValueError("a chunk is at least a second long")
+            raise ValueError("a chunk must be at least a second long")
         if not 0 <= self.overlap_s <= self.chunk_s / 2:
-            raise ValueError("chunks overlap by half of their length at most")
+            raise ValueError("chunks may overlap by half of their length at most")
         if not 1 <= self.look_every <= self.tracking.num_failed_det:
             raise ValueError(
                 f"faces are looked for in every frame up to every {self.tracking.num_failed_det}th"

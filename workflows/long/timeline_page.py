@@ -62,8 +62,8 @@ def _cards(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         ("Confidence", _number(whole["confidence"]), f"{whole['num_windows']:,} windows"),
         ("Smallest distance", _number(whole["min_dist"]), ""),
         ("Kept", f"{whole['kept']} of {whole['chunks']}", f"preset {preset['name']}"),
-        ("Not measured", f"{whole['failed']}", "chunks"),
-        ("Speed", f"{speed:g}×" if speed else "–", "times real time"),
+        ("Not measured", f"{whole['failed']}", "chunk" if whole["failed"] == 1 else "chunks"),
+        ("Speed", f"{speed:g}" if speed else "–", "times real time"),
     ]
     return [{"name": name, "value": value, "small": small} for name, value, small in values]
 
@@ -113,7 +113,8 @@ def _plot(summary: Mapping[str, Any]) -> dict[str, Any]:
     offsets = [abs(chunk["offset_frames"]) for chunk in measured]
     reach = max([5, *offsets, preset["largest_offset"] or 0])
     least = preset["least_confidence"] or 0.0
-    highest = _rounded_up(max([least, 1e-3, *(chunk["confidence"] for chunk in measured)]))
+    found = [chunk["confidence"] for chunk in measured]
+    highest = _rounded_up(max([least, 1e-3 if found else 1.0, *found]))
     offset_ticks = [
         _tick(_offset_y(value, reach), f"{value:+d}" if value else "0", marked=not value)
         for value in (reach, 0, -reach)
@@ -146,7 +147,9 @@ def _mark(chunk: Mapping[str, Any], end: float, reach: int, highest: float) -> d
     x, state = (left + right) / 2, chunk["state"]
     said = f"{clock(chunk['start_s'])} to {clock(chunk['end_s'])}, {_SAID[state]}"
     if state == "failed":
-        middle = sum(_OFFSETS) / 2
+        middle = (
+            _OFFSETS[1] + _CONFIDENCES[0]
+        ) / 2  # between the panels: it has no value
         shapes = [
             f"M{x - 5:.1f} {middle - 3:.1f}l2 -2l3 3l3 -3l2 2l-3 3l3 3l-2 2l-3 -3l-3 3l-2 -2l3 -3z"
         ]
