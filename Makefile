@@ -10,7 +10,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CODE := app.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
 	gunicorn_config.py cli syncnet_python service workflows evaluation training benchmarks
 
-.PHONY: serve demo test test-quick check lint types format bench faults soak figures teacher \
+.PHONY: serve demo test test-quick check lint types format bench bench-hours faults soak figures teacher \
 	train-faces train-sync train-artifact models clean
 
 serve: $(VENV)/.ready
@@ -40,6 +40,10 @@ demo: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks
+
+# The same with a recording of two hours: a quarter of an hour.
+bench-hours: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks --minutes 2 6 120
 
 # What the service bears, by killing, filling and flooding it; the figures go to docs/reliability.md.
 # soak: the long forms, hours of them.

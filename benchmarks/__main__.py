@@ -1,6 +1,6 @@
 """`make bench`: every timed figure as JSON, with the machine it was measured on.
 
-python -m benchmarks [--example FILE] [--json FILE]
+python -m benchmarks [--example FILE] [--minutes N ...] [--json FILE]
 """
 
 import argparse
@@ -16,6 +16,9 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "shared/data/sync_val/syncnet_ex
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure speed and memory.")
     parser.add_argument("--example", type=Path, default=EXAMPLE if EXAMPLE.exists() else None)
+    parser.add_argument(
+        "--minutes", type=float, nargs="+", default=long.MINUTES, help="of the long recordings"
+    )
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results.json"))
     options = parser.parse_args()
     figures = {
@@ -24,7 +27,7 @@ def main() -> None:
         "embedding": embedding.measure(),
         "networks": networks.measure(),
         "batch": batch.measure(clips=8, rounds=2),
-        "long": long.measure(),
+        "long": long.measure(options.minutes),
         "stream": stream.measure(),
     }
     text = json.dumps(figures, indent=2)

@@ -105,13 +105,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time `syncnet-service long`.")
     parser.add_argument("--minutes", type=float, nargs="+", default=list(MINUTES))
     parser.add_argument("--clip", type=Path, help="repeat this recording, not one made here")
-    parser.add_argument("--json", type=Path, help="where the figures are kept as well")
     options = parser.parse_args()
     figures = measure(options.minutes, options.clip)
-    text = json.dumps({"machine": describe(), "long": figures}, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    print(json.dumps({"machine": describe(), "long": figures}, indent=2))
 
 
 if __name__ == "__main__":
