@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from syncnet_python import weights
 from syncnet_python.alignment import apply
 from syncnet_python.landmarks import (
     ANCHORS,
@@ -101,6 +102,12 @@ def test_an_unsteady_box_moves_the_points_little(landmarker, portrait, points):
     found = landmarker.locate([portrait] * 16, boxes)
     spread = found.std(axis=0).mean() / eye_distance(points)[0]
     assert spread < 0.02
+
+
+def test_less_precision_moves_the_points_by_a_fraction_of_a_pixel(landmarker, portrait, points):
+    quick = Landmarker(weights.load("face_landmarks")[0], precision="auto")
+    moved = np.linalg.norm(quick.locate([portrait], FACE) - points, axis=2)
+    assert moved.mean() < 0.005 * eye_distance(points)[0]
 
 
 def test_a_mirrored_face_gives_mirrored_lips(landmarker, portrait, points):

@@ -47,9 +47,7 @@ class Silences:
         if self.threshold_db >= 0:
             raise ValueError("the threshold must be below full scale: less than 0 dB")
         if self.min_silence_s <= 0 or self.min_chunk_s < 0:
-            raise ValueError(
-                "silences must last some time; chunks cannot be shorter than nothing"
-            )
+            raise ValueError("silences must last some time; chunks cannot be shorter than nothing")
 
 
 def by_time(duration_s: float, length_s: float, overlap_s: float = 0.0) -> list[Range]:

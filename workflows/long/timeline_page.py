@@ -147,9 +147,7 @@ def _mark(chunk: Mapping[str, Any], end: float, reach: int, highest: float) -> d
     x, state = (left + right) / 2, chunk["state"]
     said = f"{clock(chunk['start_s'])} to {clock(chunk['end_s'])}, {_SAID[state]}"
     if state == "failed":
-        middle = (
-            _OFFSETS[1] + _CONFIDENCES[0]
-        ) / 2  # between the panels: it has no value
+        middle = (_OFFSETS[1] + _CONFIDENCES[0]) / 2  # between the panels: it has no value
         shapes = [
             f"M{x - 5:.1f} {middle - 3:.1f}l2 -2l3 3l3 -3l2 2l-3 3l3 3l-2 2l-3 -3l-3 3l-2 -2l3 -3z"
         ]
