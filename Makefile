@@ -8,9 +8,9 @@ TORCH := torch==2.13.0
 # cannot be reached, the configured one is asked.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CODE := app.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fusion.py \
-	gunicorn_config.py cli syncnet_python service workflows evaluation training benchmarks
+	gunicorn_config.py cli syncnet_client syncnet_python service workflows evaluation training benchmarks
 
-.PHONY: serve demo test test-quick check lint types format bench bench-hours faults soak figures teacher \
+.PHONY: serve demo test test-quick check lint types format bench bench-hours faults soak screens figures examples teacher \
 	train-faces train-sync train-artifact models clean
 
 serve: $(VENV)/.ready
@@ -52,6 +52,10 @@ faults soak: $(VENV)/.ready-dev
 		$(BIN)/pytest tests/faults
 	$(BIN)/python -m benchmarks.reliability
 
+# Screenshots of the page, step by step at three widths, by the browser's own tests.
+screens: $(VENV)/.ready-dev
+	SCREENS=docs/screens $(BIN)/pytest tests/browser
+
 # Everything below is about the networks, on media that lie beside the checkout (DATA). WORK holds
 # what may be made again: labels, caches, checkpoints, forged recordings.
 DATA ?= ../shared/data
@@ -77,7 +81,12 @@ figures: $(VENV)/.ready-dev
 	$(BIN)/python -m evaluation.forgeries --data $(DATA) --out $(WORK)/forgeries
 	$(EVALUATE) system $(WORK)/forgeries/system.csv \
 		--json $(FIGURES)/system.json --html $(WORK)/figures/system.html
+	$(BIN)/python -m evaluation.page_rates
 	$(BIN)/python -m evaluation.readme
+
+# An example of every schema in /openapi.json, by asking the service.
+examples: $(VENV)/.ready-dev
+	$(BIN)/python -m evaluation.examples
 
 # Labels by mediapipe's face mesh, which needs an environment of its own.
 teacher:
@@ -90,6 +99,7 @@ train-faces: $(VENV)/.ready-dev
 	$(BIN)/python -m training.faces cache --data $(DATA) --teacher $(TEACHER) --cache $(WORK)/faces-cache
 	$(BIN)/python -m training.faces landmarks --cache $(WORK)/faces-cache
 	$(BIN)/python -m training.faces finder --cache $(WORK)/faces-cache
+	$(BIN)/python -m training.export_page
 
 # About two and a half hours on two cores: two runs side by side that share a first one, and whose
 # weights are averaged. The first also finds the clips whose sound is out of place.

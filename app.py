@@ -12,6 +12,7 @@ from service import (
     fcn_api,
     headers,
     health,
+    history_api,
     jobs_api,
     keys,
     logs,
@@ -20,9 +21,11 @@ from service import (
     problems,
     schemas,
     streams_api,
+    tokens_api,
     uploads,
 )
 from service.jobs.intake import open_jobs
+from service.page import views
 from service.scoring.scorer import ENGINE
 from service.settings import Settings, load
 
@@ -58,14 +61,18 @@ def create_app(settings: Settings | None = None, *, engine: str = ENGINE) -> Fla
     headers.register(app)
     metrics_page.register(app, jobs.store)
     problems.register(app)
-    for module in (api, fcn_api, jobs_api, streams_api, health, openapi):
+    interface = (api, fcn_api, jobs_api, history_api, tokens_api, streams_api, health, openapi)
+    for module in (*interface, views):
         app.register_blueprint(module.blueprint)
     if settings.cors_origins:
         CORS(
             app,
             origins=list(settings.cors_origins),
             methods=["GET", "POST", "DELETE"],
-            expose_headers=[access.HEADER, "Retry-After", "Location", "Idempotency-Replayed"],
+            expose_headers=[
+                *(access.HEADER, "ETag", "Location", "Retry-After"),
+                *("Idempotency-Replayed", "Preference-Applied"),
+            ],
         )
     return app
 

@@ -30,6 +30,7 @@ Action = Literal[
     "key.revoked",
     "stream.begun",
     "stream.deleted",
+    "token.created",
 ]
 
 MAX_WAITING = 1000
@@ -54,8 +55,8 @@ table = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row. at: in UTC; job_id: of a key, the key's id; outcome: "accepted" or the code of the
-    refusal for a job submitted, the decision or the code of the error for a result delivered;
+    """One row. at: in UTC; job_id: of a key or a token, its id; outcome: "accepted" or the code of
+    the refusal for a job submitted, the decision or the code of the error for a result delivered;
     risk: the risk level of that result."""
 
     at: datetime

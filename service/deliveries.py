@@ -38,6 +38,11 @@ def note_stream_deleted(stream_id: str) -> None:
     _note("stream.deleted", stream_id, None)
 
 
+def note_token(token_id: str) -> None:
+    """An upload token was made."""
+    _note("token.created", token_id, "accepted")
+
+
 def recorder() -> Callable[[Job], None]:
     """What to call when a job's end has been told to its owner, after the request as well."""
     jobs: Jobs = current_app.extensions["jobs"]

@@ -8,7 +8,7 @@ the sound" above nought.
 from flask import Blueprint, Response, current_app, request
 
 import service
-from service import access, api, problems, responses, schemas, streams_api
+from service import access, api, problems, responses, schemas, streams_api, uploads
 from service.health import Pulse, report
 from service.jobs.intake import Jobs
 from service.jobs.records import Job
@@ -46,7 +46,7 @@ def analyze_stream() -> Response:
     """The first window of a stream that has figures; then it is followed no further."""
     settings: Settings = current_app.extensions["settings"]
     with current_app.extensions["places"].taken():
-        fields = streams_api.received(schemas.AnalyzeStreamFields)
+        fields = uploads.receive_fields(schemas.AnalyzeStreamFields)
         stream = streams_api.followed(Wanted(url=fields.url))
         try:
             window = streams_api.first_window(stream, settings.processing_timeout_seconds)

@@ -154,5 +154,6 @@ def report(
             "max_video_size_mb": settings.max_video_size_mb,
             "processing_timeout": settings.processing_timeout_seconds,
             "max_duration_s": settings.max_duration_seconds,
+            "retention_seconds": settings.retention_seconds,
         },
     }

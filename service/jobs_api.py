@@ -12,7 +12,7 @@ from flask.blueprints import BlueprintSetupState
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from service import deliveries, places, responses
+from service import deliveries, places, responses, tokens
 from service.jobs.intake import Jobs
 from service.jobs.records import Job, JobState
 from service.problems import from_library, from_request
@@ -77,10 +77,15 @@ def delete(job_id: str) -> Response:
 
 
 def _own(job_id: str) -> Job:
-    """The sender's job of that id. Raises JobMissing."""
+    """The sender's job of that id; with an upload token, one that was sent with it. Raises
+    JobMissing."""
     jobs: Jobs = current_app.extensions["jobs"]
     job = jobs.store.get(job_id) if _ID.fullmatch(job_id) else None
-    if job is None or job.owner != g.owner:
+    if (
+        job is None
+        or job.owner != g.owner
+        or not (g.token is None or tokens.sent(jobs.engine, g.token, job_id))
+    ):
         raise JobMissing("You have no job of that id.")
     return job
 

@@ -20,9 +20,11 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
 
+from service import tokens
 from service.jobs.tables import metadata
 from service.request_errors import DatabaseAway, RequestError
 from service.settings import Settings, SettingsError
+from service.tokens import Token
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,19 @@ CHALLENGE = 'Bearer realm="syncnet-service"'
 OPEN_ROUTES = frozenset(
     {
         *("/health", "/health/live", "/health/ready", "/api/avsync/health", "/api/status"),
-        "/openapi.json",
+        *("/openapi.json", "/docs"),
+        *("/", "/history", "/static/<path:name>", "/avsync.js", "/avsync.d.ts"),
     }
 )
-"""Answered to anybody: what a load balancer asks, and the description of this interface."""
+"""Answered to anybody: what a load balancer asks, the description of this interface, and pages,
+which hold nothing but texts and programs."""
+
+KEYED_ROUTES = frozenset({"/jobs"})
+"""Answered to a key only: senders without one cannot be told apart, and are told nothing of each
+other."""
+
+TOKEN_ROUTES = frozenset({"/score", "/api/avsync/score", "/jobs/<job_id>", "/jobs/<job_id>/events"})
+"""Where an upload token is taken in place of a key."""
 
 FRESH_S = 5.0
 """How long the keys that were read are believed: revoking one takes this long to be felt."""
@@ -176,6 +187,33 @@ class Doorkeeper:
         self._note_use(key_id)
         return key_id
 
+    def token(self, headers: Headers) -> Token | None:
+        """The upload token that a request's headers hold, None where they hold something else.
+
+        Raises Unauthorized where it is not valid, TokenExpired; SQLAlchemyError or DatabaseAway
+        where the database does not answer.
+        """
+        offered = _offered(headers)
+        if offered is None or not tokens.is_one(offered):
+            return None
+        token = tokens.find(self._engine, offered, self.stamp)
+        if token is None:
+            raise Unauthorized("The upload token is not valid.")
+        return token
+
+    def stamp(self, owner: str) -> str:
+        """What is kept of the key of that owner, who is let in now: the same until the key is
+        another one. Raises Unauthorized where he is not let in, DatabaseAway as `identify`."""
+        if owner == ANONYMOUS:
+            kept = "" if self._anonymous_allowed else None
+        elif owner == ENVIRONMENT:
+            kept = self._environment
+        else:
+            kept = self._valid.hash_of(owner)
+        if kept is None:
+            raise Unauthorized("The key that the upload token was made with is not valid.")
+        return kept
+
     def _note_use(self, key_id: str) -> None:
         """Once a day and process: when a key was last used need not be known better."""
         today = datetime.now(UTC).date().isoformat()
@@ -244,20 +282,26 @@ class _ValidKeys:
 
 
 def register(app: Flask, doorkeeper: Doorkeeper) -> None:
-    """Let every request but those of OPEN_ROUTES prove who sends it; g.owner is who.
+    """Let every request but those of OPEN_ROUTES prove who sends it; g.owner is who, g.token the
+    upload token that proves it, None where a key does.
 
     After `access.register`, so that a refusal has a request id. A browser's preflight (OPTIONS)
     never has a key and is told nothing but which methods there are.
     """
 
+    app.extensions["doorkeeper"] = doorkeeper
+
     @app.before_request
     def identify() -> None:
-        g.owner = ANONYMOUS
-        open_to_all = request.method == "OPTIONS" or (
-            request.url_rule is not None and request.url_rule.rule in OPEN_ROUTES
-        )
-        if not open_to_all:
-            g.owner = doorkeeper.identify(request.headers)
+        g.owner, g.token = ANONYMOUS, None
+        rule = request.url_rule.rule if request.url_rule else None
+        if request.method == "OPTIONS" or rule in OPEN_ROUTES:
+            return
+        if rule in TOKEN_ROUTES:
+            g.token = doorkeeper.token(request.headers)
+        g.owner = g.token.owner if g.token else doorkeeper.identify(request.headers)
+        if rule in KEYED_ROUTES and g.owner == ANONYMOUS:
+            raise Unauthorized("The request has no API key.")
 
     @app.after_request
     def challenge(response: Response) -> Response:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, current_app
@@ -26,6 +27,9 @@ from service.request_errors import RequestError
 from service.settings import Settings
 
 blueprint = Blueprint("openapi", __name__)
+
+EXAMPLES = Path(__file__).with_name("examples.json")
+"""What was sent and answered, by schema; written by `python -m evaluation.examples`."""
 
 References = dict[type[BaseModel], Schema]
 """A reference to each model's schema."""
@@ -66,7 +70,12 @@ def document(*, anonymous: bool) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key; where recordings are sent and their jobs asked "
+                    "for, an upload token too.",
+                },
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
@@ -115,6 +124,9 @@ def _schemas() -> tuple[References, dict[str, Schema]]:
     for model, generator in asked.items():
         add([model], "validation", generator)
     add(sorted(answered, key=lambda model: model.__name__), "serialization")
+    examples = json.loads(EXAMPLES.read_text())
+    for name in schemas.keys() & examples.keys():
+        schemas[name]["examples"] = [examples[name]]
     return references, schemas
 
 
@@ -204,4 +216,4 @@ def _security(path: str, anonymous: bool) -> list[dict[str, list[str]]]:
     if path in keys.OPEN_ROUTES:
         return []
     known: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}]
-    return [*known, {}] if anonymous else known
+    return [*known, {}] if anonymous and path not in keys.KEYED_ROUTES else known

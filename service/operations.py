@@ -19,11 +19,15 @@ from service.request_errors import (
     Malformed,
     PathRefused,
     RequestError,
+    SessionRefused,
     StorageAway,
     StorageFull,
     StreamMissing,
     StreamsOff,
     StreamsTaken,
+    TokenExpired,
+    TokensTaken,
+    TokenUsedUp,
     TooLarge,
     UploadTooSlow,
     WebhooksOff,
@@ -62,6 +66,7 @@ class Operation:
 
 JSON = "application/json"
 FORM = "multipart/form-data"
+HTML = "text/html"
 
 _OBJECT: Schema = {"type": "object"}
 _TEXT: Schema = {"type": "string"}
@@ -96,7 +101,7 @@ _STREAM_EVENT: Schema = {
 }
 
 _REPLAYED = {"Idempotency-Replayed": "`true` where the job was there already."}
-_OF_A_JOB = (JobMissing, JobExpired, DatabaseAway)
+_OF_A_JOB = (TokenExpired, JobMissing, JobExpired, DatabaseAway)
 _WITH_THE_JOB = ("get_job", "follow_job", "delete_job")
 _OF_A_RECORDING: tuple[type[RequestError] | Problem, ...] = (
     Malformed,
@@ -151,7 +156,14 @@ def _score(name: str, summary: str) -> Operation:
                 next=_WITH_THE_JOB,
             ),
         },
-        refusals=(*_OF_A_RECORDING, PathRefused, FileMissing),
+        refusals=(
+            *_OF_A_RECORDING,
+            PathRefused,
+            FileMissing,
+            TokenExpired,
+            TokenUsedUp,
+            SessionRefused,
+        ),
     )
 
 
@@ -246,6 +258,20 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ),
         headers=schemas.LastEvent,
     ),
+    ("post", "/tokens"): Operation(
+        "create_token",
+        "Make an upload token",
+        {201: Answer("The token; it is not told again.", {JSON: responses.TokenBody})},
+        (Malformed, TooLarge, UploadTooSlow, TokensTaken, Busy, DatabaseAway),
+        body={JSON: schemas.TokenFields},
+    ),
+    ("get", "/jobs"): Operation(
+        "list_jobs",
+        "List jobs of before",
+        {200: Answer("Those of the key, the newest first.", {JSON: responses.HistoryBody})},
+        (Malformed, DatabaseAway),
+        query=schemas.HistoryQuery,
+    ),
     ("get", "/jobs/{job_id}"): Operation(
         "get_job",
         "Ask for a job",
@@ -264,7 +290,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "delete_job",
         "Cancel and delete a job",
         {204: Answer("It is gone: now, or since an earlier time.")},
-        (JobMissing, DatabaseAway),
+        (TokenExpired, JobMissing, DatabaseAway),
     ),
     ("get", "/jobs/{job_id}/events"): Operation(
         "follow_job",
@@ -298,4 +324,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "metrics", "Figures for Prometheus", "In its text format.", "text/plain"
     ),
     ("get", "/openapi.json"): _look("openapi", "This document", "OpenAPI 3.1."),
+    ("get", "/docs"): _look("docs", "The same for people", "A page.", HTML),
+    ("get", "/"): _look("page", "Record, and see the verdict", "A page.", HTML),
+    ("get", "/history"): _look("history_page", "Look through what was sent", "A page.", HTML),
+    ("get", "/avsync.js"): _look(
+        "script", "What pages of one's own embed", "An ES module.", "text/javascript"
+    ),
+    ("get", "/avsync.d.ts"): _look("script_types", "Its types", "For TypeScript.", "text/plain"),
 }

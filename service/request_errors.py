@@ -29,6 +29,13 @@ class Malformed(RequestError):
     advice = "Compare the request with docs/http.md."
 
 
+class TokenExpired(RequestError):
+    status = 401
+    code = "token_expired"
+    title = "The upload token has expired"
+    advice = "Get a new token, which POST /tokens makes with a key."
+
+
 class ConsentMissing(RequestError):
     status = 403
     code = "no_consent"
@@ -41,6 +48,20 @@ class PathRefused(RequestError):
     code = "path_refused"
     title = "The file may not be read"
     advice = "Upload the recording, or name a file inside the folder that VIDEO_ROOT sets."
+
+
+class TokenUsedUp(RequestError):
+    status = 403
+    code = "token_used_up"
+    title = "The upload token is used up"
+    advice = "Get a new token, which POST /tokens makes with a key."
+
+
+class SessionRefused(RequestError):
+    status = 403
+    code = "session_refused"
+    title = "The upload token is for another session"
+    advice = "Leave session_id out, or get a token for that session."
 
 
 class FileMissing(RequestError):
@@ -116,6 +137,14 @@ class StreamsOff(RequestError):
     code = "streams_off"
     title = "No streams are followed"
     advice = "Upload recordings, or have the operator set MAX_STREAMS."
+
+
+class TokensTaken(RequestError):
+    status = 429
+    code = "too_many_tokens"
+    title = "Too many upload tokens at once"
+    advice = "Make tokens with a smaller ttl_seconds, or with more uploads each."
+    retry_after_s = 60
 
 
 class Busy(RequestError):

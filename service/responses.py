@@ -1,17 +1,20 @@
 """Answers, as the models that make them and that describe them in /openapi.json."""
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 
+from service.jobs.history import Past
 from service.jobs.records import Job
 from service.problems import ProblemBody, from_library
 from service.streams.records import Stream
+from service.tokens import Token
 from syncnet_python.calibration import corrected_offset
-from syncnet_python.results import FRAME_RATE, Doubt, TrackResult, Verdict
+from syncnet_python.results import FRAME_RATE, Decision, Doubt, Risk, TrackResult, Verdict
 
 
 class Figures(BaseModel):
@@ -131,6 +134,37 @@ class AnalyzeBody(BaseModel):
     request_id: str
 
 
+class TokenBody(BaseModel):
+    """An upload token, told this once."""
+
+    token: str = Field(description="To be sent as `Authorization: Bearer <token>`.")
+    expires_at: datetime
+    uploads: int = Field(description="Recordings that may be sent with it.")
+    session_id: str | None = Field(description="Of all that is sent with it; null for any.")
+
+
+class PastJob(BaseModel):
+    """A job in the history. What the verdict says is null where there is none (yet)."""
+
+    job_id: str
+    session_id: str
+    state: Literal["queued", "running", "succeeded", "failed"]
+    risk_level: Risk | None
+    decision: Decision | None
+    combined_score: float | None
+    inconclusive: bool | None
+    created: datetime
+    finished: datetime | None
+    links: Links
+
+
+class HistoryBody(BaseModel):
+    """Jobs of before, the newest first."""
+
+    jobs: list[PastJob]
+    next: str | None = Field(description="The `cursor` of the page after this; null on the last.")
+
+
 StatusWord = Literal["Model Ready", "No Worker", "No Pretrained Model"]
 
 
@@ -245,6 +279,36 @@ def job_body(job: Job, *, ttl_seconds: int) -> JobBody:
         error=None if job.error is None else from_library(job.error).body(job.request_id),
         links=links(job.id),
     )
+
+
+def token_body(text: str, token: Token) -> TokenBody:
+    """A token that has just been made. text: it itself."""
+    return TokenBody.model_construct(
+        token=text,
+        expires_at=_moment(token.expires_at),
+        uploads=token.uploads_left,
+        session_id=token.session_id,
+    )
+
+
+def history_body(found: Iterable[Past], *, following: str | None) -> HistoryBody:
+    """A page of jobs. following: the cursor of the one after it."""
+    jobs = [
+        PastJob.model_construct(
+            job_id=job.id,
+            session_id=job.session_id,
+            state=job.state,
+            risk_level=job.risk,
+            decision=job.decision,
+            combined_score=job.combined_score,
+            inconclusive=job.inconclusive,
+            created=_moment(job.created_at),
+            finished=None if job.finished_at is None else _moment(job.finished_at),
+            links=links(job.id),
+        )
+        for job in found
+    ]
+    return HistoryBody.model_construct(jobs=jobs, next=following)
 
 
 def accepted(job: Job) -> Accepted:

@@ -4,8 +4,10 @@ The same models describe the requests in /openapi.json.
 """
 
 import json
+import re
 import uuid
-from typing import Annotated, Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +25,7 @@ from pydantic_core import ErrorDetails
 from werkzeug.datastructures import Headers, MultiDict
 
 from service.request_errors import Malformed
+from syncnet_python.results import Decision, Risk
 
 MAX_FIELDS_BYTES = 64 * 1024
 """What a request may hold beside the recording, in bytes."""
@@ -30,6 +33,7 @@ MAX_FIELDS_BYTES = 64 * 1024
 MAX_METADATA_BYTES = 8 * 1024
 
 IDENTIFIER_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
+CURSOR_PATTERN = r"^[A-Za-z0-9_-]{32}$"
 
 Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]
 """What names a session or a request: safe in headers, logs and URLs."""
@@ -193,6 +197,60 @@ class WaitingHeaders(BaseModel):
     )
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """A time without a zone is one in UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _iso_8601(value: object) -> object:
+    """Numbers alone would be taken for seconds of some epoch."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("must be a time in ISO 8601, such as 2026-11-21T10:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_iso_8601), AfterValidator(_in_utc)]
+
+
+class TokenFields(BaseModel):
+    """What an upload token is to be good for; unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ttl_seconds: int = Field(default=900, ge=60, le=86400, description="Seconds that it is good.")
+    uploads: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Recordings that may be sent with it; a resend is none.",
+    )
+    session_id: Identifier | None = Field(
+        default=None, description="Session of all that is sent with it; any where it is absent."
+    )
+
+
+class HistoryQuery(BaseModel):
+    """Which of the jobs of before are wanted: all that agree with everything that is said."""
+
+    model_config = ConfigDict(frozen=True)
+
+    session_id: Identifier | None = Field(default=None, description="Their session.")
+    risk: Risk | None = Field(default=None, description="Their risk level.")
+    decision: Decision | None = Field(default=None, description="What was decided.")
+    state: Literal["queued", "running", "succeeded", "failed"] | None = Field(
+        default=None, description="How far they are."
+    )
+    since: Moment | None = Field(
+        default=None,
+        description="Sent at this time or later (ISO 8601; UTC where no zone is named).",
+    )
+    until: Moment | None = Field(default=None, description="Sent before this time.")
+    limit: int = Field(default=20, ge=1, le=100, description="How many at most.")
+    cursor: Annotated[str, StringConstraints(pattern=CURSOR_PATTERN)] | None = Field(
+        default=None, description="`next` of the page before, with the same other parameters."
+    )
+
+
 class LastEvent(BaseModel):
     """Where events that broke off go on."""
 
@@ -238,6 +296,11 @@ def last_event(sent: Headers) -> int:
 def query(sent: MultiDict[str, str]) -> ScoreQuery:
     """What the query wishes for. Raises Malformed."""
     return _checked(ScoreQuery, _given(ScoreQuery, sent))
+
+
+def history(sent: MultiDict[str, str]) -> HistoryQuery:
+    """Which jobs of before the query wants. Raises Malformed."""
+    return _checked(HistoryQuery, _given(HistoryQuery, sent))
 
 
 def form_fields(form: MultiDict[str, str], wishes: dict[str, Any], model: type[Fields]) -> Fields:
@@ -318,6 +381,8 @@ def _words(item: ErrorDetails) -> str:
     if kind == "string_pattern_mismatch":
         if context["pattern"] == IDENTIFIER_PATTERN:
             return "must be 1 to 128 characters of A-Z a-z 0-9 . _ -"
+        if context["pattern"] == CURSOR_PATTERN:
+            return "must be what another answer named as next"
         if context["pattern"].startswith("^[0-9]"):
             return "must be a number of at most nine digits"
         return "must be 1 to 255 printable ASCII characters"

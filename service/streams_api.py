@@ -24,7 +24,6 @@ from service.problems import StreamBroken
 from service.request_errors import (
     AddressRefused,
     Busy,
-    Malformed,
     RequestError,
     StreamMissing,
     StreamsOff,
@@ -67,7 +66,7 @@ def _open(state: BlueprintSetupState) -> None:
 @blueprint.post("/streams")
 def begin() -> Response:
     with current_app.extensions["places"].taken():
-        fields = received(schemas.StreamFields)
+        fields = uploads.receive_fields(schemas.StreamFields)
         stream = followed(_wanted(fields))
     answer = Response(
         responses.dump(responses.stream_body(stream, None)), status=201, mimetype=JSON
@@ -106,13 +105,6 @@ def delete(stream_id: str) -> Response:
         _store().stop(stream_id)
         deliveries.note_stream_deleted(stream_id)
     return Response(status=204)
-
-
-def received(model: type[schemas.Model]) -> schemas.Model:
-    """The fields of this request. Raises Malformed, TooLarge, UploadTooSlow."""
-    if request.mimetype != JSON:
-        raise Malformed(f"Send {JSON}.")
-    return schemas.json_fields(uploads.receive_body(schemas.MAX_FIELDS_BYTES), model)
 
 
 def followed(wanted: Wanted) -> Stream:

@@ -8,11 +8,12 @@ import logging
 import os
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 from flask import current_app, g, request
 
-from service import schemas, uploads
+from service import schemas, tokens, uploads
 from service.addresses import OutgoingRefused, check_url
 from service.jobs.intake import Jobs
 from service.jobs.records import Job, KeyReused, NewJob
@@ -24,6 +25,7 @@ from service.request_errors import (
     FileMissing,
     Malformed,
     PathRefused,
+    SessionRefused,
     StorageAway,
     StorageFull,
     WebhooksOff,
@@ -67,9 +69,11 @@ class Wishes:
         return time.time() + self.waits_until - time.monotonic()
 
     def job_id(self, jobs: Jobs) -> str:
-        """Of the job that the request is about: one of its own without an idempotency key."""
+        """Of the job that the request is about: one of its own without an idempotency key. Each
+        upload token has keys of its own."""
         key = self.headers.idempotency_key
-        return str(uuid.uuid4()) if key is None else jobs.store.id_for(g.owner, key)
+        sender = f"{g.owner}/{g.token.id}" if g.token else g.owner
+        return str(uuid.uuid4()) if key is None else jobs.store.id_for(sender, key)
 
 
 def submit(
@@ -87,6 +91,8 @@ def submit(
     known = jobs.store.get(job_id) if wishes.headers.idempotency_key is not None else None
     if known is not None:
         return _receive(wishes, form, job_id, known, consent_required=consent_required)
+    if g.token:
+        tokens.check_left(g.token)
     with jobs.arriving(g.owner):
         return _receive(wishes, form, job_id, None, consent_required=consent_required)
 
@@ -103,7 +109,7 @@ def _receive(
     jobs: Jobs = current_app.extensions["jobs"]
     settings: Settings = current_app.extensions["settings"]
     keyed = wishes.headers.idempotency_key is not None
-    fields = _fields(wishes, form, settings)
+    fields = _of_its_session(_fields(wishes, form, settings))
     wishes.received()
     if fields.user_consent is False or (consent_required and not fields.user_consent):
         raise ConsentMissing("user_consent must be true.")
@@ -136,6 +142,7 @@ def _receive(
             webhook_url=fields.webhook_url,
         ),
         known=keyed,
+        also=partial(tokens.spend, g.token) if g.token else None,
     )
 
 
@@ -148,7 +155,20 @@ def _fields(
         return schemas.form_fields(request.form, wishes.fields(), form)
     if settings.video_root is None:
         raise PathRefused("Scoring by path is switched off.")
+    if g.token:
+        raise PathRefused("An upload token is for uploads.")
     return schemas.path_fields(uploads.receive_body(schemas.MAX_FIELDS_BYTES), wishes.fields())
+
+
+def _of_its_session(fields: schemas.ScoreFields) -> schemas.ScoreFields:
+    """The fields with the session that the sender's upload token is for, where it is for one.
+    Raises SessionRefused."""
+    session_id = g.token.session_id if g.token else None
+    if session_id is None:
+        return fields
+    if "session_id" in fields.model_fields_set and fields.session_id != session_id:
+        raise SessionRefused("session_id is not the one that the upload token was made for.")
+    return fields.model_copy(update={"session_id": session_id})
 
 
 def _check_webhook(url: str | None, settings: Settings) -> None:

@@ -29,7 +29,7 @@ from werkzeug.formparser import FormDataParser
 from service import metrics, pacing
 from service.problems import room_is_short
 from service.request_errors import Malformed, StorageFull, TooLarge
-from service.schemas import MAX_FIELDS_BYTES
+from service.schemas import MAX_FIELDS_BYTES, Model, json_fields
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -174,6 +174,13 @@ def receive_body(max_bytes: int) -> bytes:
         return request.get_data()
     except RequestEntityTooLarge:
         raise _too_much() from None
+
+
+def receive_fields(model: type[Model]) -> Model:
+    """What the JSON body of a request says. Raises Malformed, TooLarge, UploadTooSlow."""
+    if request.mimetype != "application/json":
+        raise Malformed("Send application/json.")
+    return json_fields(receive_body(MAX_FIELDS_BYTES), model)
 
 
 def received(field: str) -> Received:

@@ -197,9 +197,9 @@ def test_a_worker_that_does_not_end_in_time_is_not_waited_for(
     with apps.application(tmp_path, processing_timeout_seconds=0.5) as app:
         submit = Jobs.submit
 
-        def submit_and_begin(jobs: Jobs, new: NewJob, *, known: bool = False) -> tuple[Job, bool]:
+        def submit_and_begin(jobs: Jobs, new: NewJob, **given: Any) -> tuple[Job, bool]:
             """A worker takes it up before its sender begins to wait, however slow the machine."""
-            job, created = submit(jobs, new, known=known)
+            job, created = submit(jobs, new, **given)
             assert jobs.store.begin(job.id, "the test") is not None
             return job, created
 

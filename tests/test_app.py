@@ -105,6 +105,7 @@ def test_health_tells_what_is_there_and_what_is_loaded(make_app: Callable[..., F
         "max_video_size_mb": 7,
         "processing_timeout": 9,
         "max_duration_s": 30,
+        "retention_seconds": 86400,
     }
     assert set(body["detectors"]) == set(weights.registry())
     for name, detector in body["detectors"].items():

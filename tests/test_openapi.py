@@ -1,5 +1,6 @@
 """The document says of every route what it may be asked and may answer."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import schemathesis
 import service_apps as apps
 from flask import Flask
 
-from service import problems
+from service import keys, openapi, problems
 from service.openapi import document
 from service.responses import VerdictBody
 from service.schemas import ScoreFields
@@ -38,11 +39,12 @@ def references(node: Any) -> Iterator[str]:
 
 
 def test_every_route_and_method_is_described(app: Flask) -> None:
+    """But the files that the pages are made of."""
     served = {
         (method.lower(), re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods or ()
-        if method not in ("HEAD", "OPTIONS")
+        if method not in ("HEAD", "OPTIONS") and not rule.rule.startswith("/static/")
     }
     paths = document(anonymous=True)["paths"]
     assert served == {(method, path) for path, methods in paths.items() for method in methods}
@@ -127,6 +129,36 @@ def test_who_is_asked_for_a_key_is_told_so() -> None:
         assert "401" in paths["/score"]["post"]["responses"]
         assert paths["/health"]["get"]["security"] == []
         assert "401" not in paths["/health"]["get"]["responses"]
+
+
+def test_the_history_needs_a_key_everywhere() -> None:
+    for anonymous in (True, False):
+        operation = document(anonymous=anonymous)["paths"]["/jobs"]["get"]
+        assert {} not in operation["security"]
+        assert "401" in operation["responses"]
+
+
+def test_where_an_upload_token_is_taken_its_end_is_named() -> None:
+    described = document(anonymous=True)["paths"]
+    told = {
+        re.sub(r"{(\w+)}", r"<\1>", path)
+        for path, methods in described.items()
+        for operation in methods.values()
+        if "`token_expired`" in operation["responses"].get("401", {}).get("description", "")
+    }
+    assert told == keys.TOKEN_ROUTES
+
+
+def test_every_schema_has_an_example_that_fits_it() -> None:
+    """Where one is missing: `python -m evaluation.examples`."""
+    described = document(anonymous=True)
+    schemas = described["components"]["schemas"]
+    kept = json.loads(openapi.EXAMPLES.read_text())
+    assert set(kept) == set(schemas)
+    for name, schema in schemas.items():
+        assert schema["examples"] == [kept[name]]
+        whole = {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
+        jsonschema_rs.validator_for(whole).validate(kept[name])
 
 
 def test_the_page_lists_every_code() -> None:

@@ -13,7 +13,7 @@ from service.jobs import tables
 from service.jobs.local_worker import LocalWorker
 from service.jobs.records import AdmissionError, AdmissionLimits, Job, KeyReused, NewJob, QueueFull
 from service.jobs.storage import Storage
-from service.jobs.store import JobStore
+from service.jobs.store import Enqueue, JobStore
 from service.jobs.watcher import Watcher
 from service.jobs.workflow import Queue
 from service.scoring.scorer import ENGINE
@@ -126,15 +126,24 @@ class Jobs:
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _looking: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def submit(self, new: NewJob, *, known: bool = False) -> tuple[Job, bool]:
+    def submit(
+        self, new: NewJob, *, known: bool = False, also: Enqueue | None = None
+    ) -> tuple[Job, bool]:
         """Take a job on; the job, and whether it is new. Its recording is in the storage; it is
-        deleted where it is not needed. known: it may be there already, and then needs no room.
+        deleted where it is not needed. known: it may be there already, and then needs no room;
+        also: what else is written with a new job, or raises and so refuses it.
         Raises AdmissionError."""
+
+        def enqueue(connection: sa.Connection, job: NewJob) -> None:
+            if also:
+                also(connection, job)
+            self.queue.enqueue(connection, job)
+
         try:
             with self._turn, self.looks.noted(new.owner):
                 if not known:
                     self.looks.repeat(new.owner)
-                job, created = self.store.admit(new, self.limits, self.queue.enqueue)
+                job, created = self.store.admit(new, self.limits, enqueue)
         except BaseException:
             self._discard(new.media)
             raise

@@ -42,6 +42,9 @@ RATE_WINDOW_S = 60.0
 FORGET_S = 30 * 86400.0
 """How long it is known of an erased job that it was there."""
 
+Enqueue = Callable[[sa.Connection, NewJob], None]
+"""Writes what a new job brings along, in the transaction that makes it."""
+
 _jobs = tables.jobs.c
 _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 _PLAIN = [field.name for field in dataclasses.fields(Job) if field.name in _jobs]
@@ -54,12 +57,7 @@ class JobStore:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
 
-    def admit(
-        self,
-        new: NewJob,
-        limits: AdmissionLimits,
-        enqueue: Callable[[sa.Connection, NewJob], None],
-    ) -> tuple[Job, bool]:
+    def admit(self, new: NewJob, limits: AdmissionLimits, enqueue: Enqueue) -> tuple[Job, bool]:
         """The job of that id, and whether it was made now; `enqueue` puts it in the queue in the
         same transaction. Raises AdmissionError.
 

@@ -50,6 +50,7 @@ jobs = sa.Table(
     sa.Column("error_kind", sa.String(64)),
     sa.Column("error_message", sa.Text),
     sa.Index("jobs_by_state", "state", "finished_at"),
+    sa.Index("jobs_by_owner", "owner", "created_at", "id"),
 )
 
 arrivals = sa.Table(
@@ -104,6 +105,8 @@ def open_engine(url: str) -> sa.Engine:
     with _opening(engine):
         with writing(engine) as connection:
             metadata.create_all(connection)
+            for index in jobs.indexes:  # the table may be older than they are
+                index.create(connection, checkfirst=True)
             if connection.scalar(sa.select(installation.c.secret)) is None:
                 connection.execute(installation.insert().values(secret=secrets.token_hex(32)))
         DBOS.migrate(url)

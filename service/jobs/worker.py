@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from dbos import DBOS
 
-from service import audit, logs, webhooks
+from service import audit, logs, tokens, webhooks
 from service.jobs import tables, workflow
 from service.jobs.ended import Ended, message
 from service.jobs.runner import JobRunner
@@ -229,7 +229,8 @@ class _Heartbeat:
 
 def sweep(settings: Settings, store: JobStore, storage: Storage, runner: JobRunner) -> None:
     """Delete what has had its time: results, recordings without a job, entries of the audit log,
-    and the traces of old jobs in the queue's own tables. Find the jobs that were lost sight of."""
+    upload tokens, and the traces of old jobs in the queue's own tables. Find the jobs that were
+    lost sight of."""
     _find_lost(store)
     for job in store.uncleaned():
         runner.clean(job.id)
@@ -242,6 +243,7 @@ def sweep(settings: Settings, store: JobStore, storage: Storage, runner: JobRunn
     else:
         store.expire(UNDELIVERED_S, delivered_before_s=DELIVERED_S)
     audit.expire(store.engine, settings.audit_retention_days)
+    tokens.expire(store.engine)
     before = (datetime.now(UTC) - timedelta(seconds=ORPHAN_S)).isoformat()
     done = DBOS.list_workflows(
         completed_before=before, limit=1000, load_input=False, load_output=False

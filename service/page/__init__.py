@@ -1,0 +1,1 @@
+"""The pages: record, the history, the interface; and the script that other pages embed."""
