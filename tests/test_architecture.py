@@ -112,6 +112,13 @@ def test_jobs_and_scoring_know_nothing_of_http() -> None:
     assert found.stdout.split() == []
 
 
+def test_the_client_stands_alone() -> None:
+    """It is installed where nothing else of this project is."""
+    for path in sorted((ROOT / "syncnet_client").rglob("*.py")):
+        tops = {name.split(".")[0] for name in imports(path, lazy=True)}
+        assert not tops & (OFFLINE | LAYERS.keys()), path.name
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_touch_nothing_outside_their_arguments(name: str) -> None:
     tops = {module.split(".")[0] for module in imports(ROOT / name, lazy=True)}
