@@ -54,7 +54,7 @@ faults soak: $(VENV)/.ready-dev
 
 # Screenshots of the page, step by step at three widths, by the browser's own tests.
 screens: $(VENV)/.ready-dev
-	SCREENS=docs/screens $(BIN)/pytest tests/browser
+	SCREENS=docs/screens $(BIN)/pytest $(foreach of,accessibility history element,tests/browser/test_$(of).py)
 
 # Everything below is about the networks, on media that lie beside the checkout (DATA). WORK holds
 # what may be made again: labels, caches, checkpoints, forged recordings.
