@@ -129,16 +129,6 @@ def balanced_accuracy(scores: Scores, genuine: Labels, threshold: float = 0.5) -
     return float((kept + 1 - accepted) / 2)
 
 
-def false_reject_rate(scores: Scores, genuine: Labels, threshold: float = 0.5) -> float:
-    """Share of genuine ones whose score is not above the threshold."""
-    return float((scores[genuine] <= threshold).mean()) if genuine.any() else float("nan")
-
-
-def false_accept_rate(scores: Scores, genuine: Labels, threshold: float = 0.5) -> float:
-    """Share of fakes whose score is above the threshold."""
-    return float((scores[~genuine] > threshold).mean()) if not genuine.all() else float("nan")
-
-
 @dataclass(frozen=True, slots=True)
 class Bins:
     """Scores in bins of equal width, of those that hold any. said: mean score; true: share of

@@ -13,6 +13,9 @@ import httpx
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+MAX_URL_LENGTH = 2048
+"""Characters of an address that a sender may name."""
+
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")

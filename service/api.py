@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response, current_app, g
 from flask.blueprints import BlueprintSetupState
 
-from service import access, deliveries, places, responses, schemas
+from service import access, deliveries, places, responses, schemas, tokens
 from service.jobs.intake import Jobs
 from service.jobs.records import AdmissionError, Job
 from service.operations import JSON
@@ -112,6 +112,8 @@ def awaited(job: Job, wishes: Wishes) -> Job:
             jobs.store.wait_no_more(job.id)
             raise Busy("Its turn has not come in time; the same key finds the job again.")
         if jobs.cancel(job.id):
+            if g.token:
+                tokens.give_back(jobs.engine, g.token, job.id)
             raise Busy("Its turn has not come in time.")
         job = _reread(job)
     if not job.ended:

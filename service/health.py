@@ -17,10 +17,11 @@ from flask.blueprints import BlueprintSetupState
 from sqlalchemy.exc import SQLAlchemyError
 
 import service
+from service import networks
 from service.jobs.intake import Jobs
 from service.jobs.records import WorkerInfo
 from service.settings import Settings
-from syncnet_python import profiles, weights
+from syncnet_python import weights
 from syncnet_python.results import CalibrationInfo
 
 blueprint = Blueprint("health", __name__)
@@ -94,7 +95,13 @@ def ready() -> tuple[dict[str, Any], int]:
     """Whether a recording sent now would be scored; 503 with the reasons where it would not."""
     extensions = current_app.extensions
     pulse: Pulse = extensions["pulse"]
-    reasons = why_not_ready(pulse.workers(), draining=extensions["draining"]())
+    settings: Settings = extensions["settings"]
+    reasons = why_not_ready(
+        pulse.workers(),
+        draining=extensions["draining"](),
+        # Workers on other machines have weights of their own.
+        weights_there=not settings.local_worker or networks.can_score(settings),
+    )
     if reasons:
         return {"status": "not_ready", "reasons": reasons}, 503
     return {"status": "ready", "reasons": []}, 200
@@ -106,14 +113,16 @@ def _listen(state: BlueprintSetupState) -> None:
     state.app.extensions["pulse"] = Pulse(jobs.store.workers)
 
 
-def why_not_ready(workers: Workers, *, draining: bool) -> list[str]:
+def why_not_ready(workers: Workers, *, draining: bool, weights_there: bool) -> list[str]:
     """draining: the process is told to end; database: it does not answer; no_worker: none is
-    alive."""
+    alive; weights: the networks that the settings choose are not here."""
     reasons = ["draining"] if draining else []
     if workers is None:
         reasons.append("database")
     elif not any(worker.alive for worker in workers):
         reasons.append("no_worker")
+    if not weights_there:
+        reasons.append("weights")
     return reasons
 
 
@@ -140,7 +149,7 @@ def report(
         }
         for name, row in weights.registry().items()
     }
-    choice = profiles.choose(settings.model_profile, settings.models_dir, settings.weights_paths)
+    choice = networks.chosen(settings)
     available = {name for name, detector in detectors.items() if detector["available"]}
     return {
         "status": "healthy" if alive else "degraded",

@@ -1,5 +1,6 @@
 """GET /jobs: what the owner of a key has asked before, a page at a time."""
 
+import math
 import struct
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -12,6 +13,7 @@ from service.jobs import history
 from service.jobs.history import Place, Wanted
 from service.jobs.intake import Jobs
 from service.operations import JSON
+from service.request_errors import Malformed
 
 blueprint = Blueprint("history", __name__)
 
@@ -33,7 +35,8 @@ def show() -> Response:
         before=place_of(asked.cursor) if asked.cursor else None,
         limit=asked.limit,
     )
-    found, more = history.page(jobs.engine, wanted)
+    with current_app.extensions["places"].taken():  # a search may take a while
+        found, more = history.page(jobs.engine, wanted)
     body = responses.history_body(found, following=cursor_of(found[-1].place) if more else None)
     return Response(responses.dump(body), mimetype=JSON)
 
@@ -44,8 +47,11 @@ def cursor_of(place: Place) -> str:
 
 
 def place_of(cursor: str) -> Place:
-    """What `cursor_of` wrote; some place for any other 32 characters of its kind."""
+    """What `cursor_of` wrote; some place for other 32 characters of its kind. Raises Malformed for
+    those that name no time."""
     created_at, job_id = _PLACE.unpack(urlsafe_b64decode(cursor))
+    if not math.isfinite(created_at):
+        raise Malformed("cursor: must be what another answer named as next")
     return Place(created_at, str(uuid.UUID(bytes=job_id)))
 
 

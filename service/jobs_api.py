@@ -1,30 +1,22 @@
 """Jobs after they were accepted: asked for, followed, deleted. Only their owner can."""
 
 import hashlib
-import logging
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from http import HTTPStatus
 
 from flask import Blueprint, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
-from service import deliveries, places, responses, tokens
+from service import deliveries, places, responses, server_sent, tokens
 from service.jobs.intake import Jobs
 from service.jobs.records import Job, JobState
 from service.problems import from_library, from_request
 from service.request_errors import JobExpired, JobMissing
 from service.settings import Settings
 
-log = logging.getLogger(__name__)
-
 blueprint = Blueprint("jobs", __name__)
-
-RECONNECT_MS = 2000
-"""How long a browser is told to wait before it asks again for events that broke off."""
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -55,14 +47,7 @@ def show(job_id: str) -> Response:
 @blueprint.get("/jobs/<job_id>/events")
 def events(job_id: str) -> Response:
     """Every change until the job has ended, as server-sent events."""
-    job = _kept(job_id)
-    with ExitStack() as stack:
-        for name in ("streams", "places"):
-            stack.enter_context(current_app.extensions[name].taken())
-        answer = Response(_events(job), mimetype="text/event-stream")
-        answer.call_on_close(stack.pop_all().close)
-    answer.headers["X-Accel-Buffering"] = "no"
-    return answer
+    return server_sent.answer(_events(_kept(job_id)))
 
 
 @blueprint.delete("/jobs/<job_id>")
@@ -101,7 +86,7 @@ def _kept(job_id: str) -> Job:
 
 
 def _events(job: Job) -> Iterator[str]:
-    """What the stream says. Everything that belongs to the request is taken along before it has
+    """What is told of the job. Everything that belongs to the request is taken along before it has
     been answered."""
     jobs: Jobs = current_app.extensions["jobs"]
     settings: Settings = current_app.extensions["settings"]
@@ -122,20 +107,16 @@ def _events(job: Job) -> Iterator[str]:
             return
         delivered(now)
 
-    def stream() -> Iterator[str]:
-        yield f"retry: {RECONNECT_MS}\n\n"
-        try:
-            for number, state in enumerate(jobs.watcher.follow(job.id), 1):
-                if state is None:
-                    yield ": keep-alive\n\n"
-                elif state.ended:
-                    yield from end(state, number)
-                else:
-                    yield _event(number, "progress", _progress(state))
-        except SQLAlchemyError as error:  # the browser asks again
-            log.error("events broke off", extra={"kind": type(error).__name__})
+    def told() -> Iterator[str]:
+        for number, state in enumerate(jobs.watcher.follow(job.id), 1):
+            if state is None:
+                yield server_sent.KEEP_ALIVE
+            elif state.ended:
+                yield from end(state, number)
+            else:
+                yield _event(number, "progress", _progress(state))
 
-    return stream()
+    return told()
 
 
 def _progress(state: JobState) -> responses.ProgressEvent:
@@ -145,4 +126,4 @@ def _progress(state: JobState) -> responses.ProgressEvent:
 
 
 def _event(number: int, kind: responses.EventKind, data: BaseModel) -> str:
-    return f"id: {number}\nevent: {kind}\ndata: {responses.dump(data)}\n\n"
+    return server_sent.event(number, kind, responses.dump(data))

@@ -124,7 +124,7 @@ def _schemas() -> tuple[References, dict[str, Schema]]:
     for model, generator in asked.items():
         add([model], "validation", generator)
     add(sorted(answered, key=lambda model: model.__name__), "serialization")
-    examples = json.loads(EXAMPLES.read_text())
+    examples = json.loads(EXAMPLES.read_bytes())
     for name in schemas.keys() & examples.keys():
         schemas[name]["examples"] = [examples[name]]
     return references, schemas

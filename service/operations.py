@@ -269,7 +269,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "list_jobs",
         "List jobs of before",
         {200: Answer("Those of the key, the newest first.", {JSON: responses.HistoryBody})},
-        (Malformed, DatabaseAway),
+        (Malformed, Busy, DatabaseAway),
         query=schemas.HistoryQuery,
     ),
     ("get", "/jobs/{job_id}"): Operation(

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from werkzeug.datastructures import Headers, MultiDict
 
+from service.addresses import MAX_URL_LENGTH
 from service.request_errors import Malformed
 from syncnet_python.results import Decision, Risk
 
@@ -37,6 +38,8 @@ CURSOR_PATTERN = r"^[A-Za-z0-9_-]{32}$"
 
 Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]
 """What names a session or a request: safe in headers, logs and URLs."""
+
+Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_LENGTH)]
 
 _IDENTIFIER = TypeAdapter(Identifier)
 _JSON_OBJECT = TypeAdapter(dict[str, JsonValue])
@@ -81,7 +84,7 @@ class ScoreFields(BaseModel):
         default=False,
         description="Draw what in the most suspicious frame speaks for manipulation.",
     )
-    webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+    webhook_url: Url | None = Field(
         default=None, description="Address that is called when the job has ended."
     )
 
@@ -124,15 +127,12 @@ class AnalyzeForm(AnalyzeFields, UploadForm):
     """A recording that is uploaded by such a client."""
 
 
-StreamUrl = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
-
-
 class StreamFields(BaseModel):
     """A stream that is to be followed, and how; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
-    url: StreamUrl = Field(description="Of an HLS playlist, by http or https.")
+    url: Url = Field(description="Of an HLS playlist, by http or https.")
     window_s: float = Field(
         default=10, ge=2, le=30, description="Seconds that one answer looks at."
     )
@@ -155,7 +155,7 @@ class AnalyzeStreamFields(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    url: StreamUrl = Field(description="Of an HLS playlist, by http or https.")
+    url: Url = Field(description="Of an HLS playlist, by http or https.")
     window_size: Annotated[int, _within(5, 100)] = Field(
         default=25, description="Frames, brought within 5 and 100; changes nothing."
     )
@@ -269,7 +269,7 @@ class ScoreHeaders(WaitingHeaders):
         alias="Prefer",
         description="`respond-async` to be answered before the recording is scored.",
     )
-    webhook_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
+    webhook_url: Url | None = Field(
         default=None, alias="Webhook-Url", description="As the field `webhook_url`."
     )
 

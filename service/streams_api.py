@@ -9,14 +9,12 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 from flask import Blueprint, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
-from sqlalchemy.exc import SQLAlchemyError
 
-from service import deliveries, responses, schemas, uploads
+from service import deliveries, responses, schemas, server_sent, uploads
 from service.addresses import OutgoingRefused, check_url
 from service.jobs.intake import Jobs
 from service.operations import JSON
@@ -43,7 +41,6 @@ LOOK_S = 0.15
 """How often the database is asked for new events of a stream."""
 
 KEEP_ALIVE_S = 15.0
-RECONNECT_MS = 2000
 
 _TOO_SHORT = {
     "code": "stream_ended",
@@ -88,13 +85,8 @@ def events(stream_id: str) -> Response:
     """Every event that is kept and every one that comes, as server-sent events."""
     after = schemas.last_event(request.headers)
     stream = _own(stream_id)
-    with ExitStack() as stack:
-        for name in ("streams", "places"):
-            stack.enter_context(current_app.extensions[name].taken())
-        answer = Response(_told(stream.id, after), mimetype="text/event-stream")
-        answer.call_on_close(stack.pop_all().close)
-    answer.headers["X-Accel-Buffering"] = "no"
-    return answer
+    coming = _coming(_store(), current_app.extensions["supervisor"], stream.id, after)
+    return server_sent.answer(_told(coming))
 
 
 @blueprint.delete("/streams/<stream_id>")
@@ -195,25 +187,17 @@ def _store() -> StreamStore:
     return store
 
 
-def _told(stream_id: str, after: int) -> Iterator[str]:
-    """What the stream of events says. Everything that belongs to the request is taken along
-    before it has been answered."""
-    coming = _coming(_store(), current_app.extensions["supervisor"], stream_id, after)
-
-    def said() -> Iterator[str]:
-        yield f"retry: {RECONNECT_MS}\n\n"
+def _told(coming: Iterator[Event | None]) -> Iterator[str]:
+    """The same events as they are sent."""
+    told_at = time.monotonic()
+    for event in coming:
+        if event is not None:
+            yield server_sent.event(*event)
+        elif time.monotonic() - told_at > KEEP_ALIVE_S:
+            yield server_sent.KEEP_ALIVE
+        else:
+            continue
         told_at = time.monotonic()
-        for event in coming:
-            if event is not None:
-                number, kind, data = event
-                yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
-            elif time.monotonic() - told_at > KEEP_ALIVE_S:
-                yield ": keep-alive\n\n"
-            else:
-                continue
-            told_at = time.monotonic()
-
-    return _until_the_database_is_away(said())
 
 
 def _coming(
@@ -236,10 +220,3 @@ def _coming(
             return
         if not news:
             yield None
-
-
-def _until_the_database_is_away(said: Iterator[str]) -> Iterator[str]:
-    try:
-        yield from said
-    except SQLAlchemyError:  # the browser asks again
-        return

@@ -175,6 +175,8 @@ def _check_webhook(url: str | None, settings: Settings) -> None:
     """Raises WebhooksOff, AddressRefused."""
     if url is None:
         return
+    if g.token:
+        raise WebhooksOff("An upload token is for uploads.")
     if settings.webhook_secret is None:
         raise WebhooksOff("The operator has set no WEBHOOK_SECRET.")
     try:

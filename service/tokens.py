@@ -18,11 +18,12 @@ from service.jobs.records import NewJob
 from service.jobs.tables import metadata, writing
 from service.request_errors import TokenExpired, TokensTaken, TokenUsedUp
 
-MAX_ALIVE = 10_000
-"""Tokens of one owner that may be good at the same time."""
-
-KEPT_S = 86400.0
+KEPT_S = 3600.0
 """How long after its end it is known of a token that it has expired."""
+
+MAX_KEPT = 20_000
+"""Tokens of one owner that may be known at the same time, those that have expired included: however
+soon they end, there are not more."""
 
 tokens = sa.Table(
     "upload_tokens",
@@ -32,7 +33,7 @@ tokens = sa.Table(
     sa.Column("secret_hmac", sa.String(64), nullable=False),
     sa.Column("session_id", sa.String(128)),
     sa.Column("uploads_left", sa.Integer, nullable=False),
-    sa.Column("expires_at", sa.Float(53), nullable=False),  # epoch seconds
+    sa.Column("expires_at", sa.Float(53), nullable=False, index=True),  # epoch seconds
     sa.Index("upload_tokens_by_owner", "owner", "expires_at"),
 )
 
@@ -75,11 +76,12 @@ def create(
     secret = secrets.token_urlsafe(32)
     now = time.time()
     token = Token(secrets.token_hex(6), owner, session_id, uploads, now + ttl_s)
-    alive = sa.select(sa.func.count()).where(tokens.c.owner == owner, tokens.c.expires_at > now)
+    kept = tokens.c.expires_at >= now - KEPT_S
+    counted = sa.select(sa.func.count()).where(tokens.c.owner == owner, kept)
     values = {name: getattr(token, name) for name in Token.__slots__}
     with writing(engine) as connection:
-        if (connection.scalar(alive) or 0) >= MAX_ALIVE:
-            raise TokensTaken(f"{MAX_ALIVE} tokens of yours are good, and no more may be.")
+        if (connection.scalar(counted) or 0) >= MAX_KEPT:
+            raise TokensTaken(f"{MAX_KEPT} tokens of yours are good, or were until lately.")
         connection.execute(tokens.insert().values(**values, secret_hmac=_hash(stamp, secret)))
     return f"ut_{token.id}_{secret}", token
 
@@ -119,6 +121,17 @@ def spend(token: Token, connection: sa.Connection, job: NewJob) -> None:
     if not connection.execute(change).rowcount:
         raise TokenUsedUp("Other recordings were sent with the upload token meanwhile.")
     connection.execute(token_jobs.insert().values(job_id=job.id, token_id=token.id))
+
+
+def give_back(engine: sa.Engine, token: Token, job_id: str) -> None:
+    """Take back that the job was sent with the token: the service has given it up."""
+    noted = token_jobs.delete().where(
+        token_jobs.c.job_id == job_id, token_jobs.c.token_id == token.id
+    )
+    one_more = tokens.update().where(tokens.c.id == token.id)
+    with engine.begin() as connection:
+        if connection.execute(noted).rowcount:
+            connection.execute(one_more.values(uploads_left=tokens.c.uploads_left + 1))
 
 
 def sent(engine: sa.Engine, token: Token, job_id: str) -> bool:

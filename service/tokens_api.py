@@ -16,14 +16,14 @@ def create() -> Response:
     doorkeeper: Doorkeeper = current_app.extensions["doorkeeper"]
     with current_app.extensions["places"].taken():
         fields = uploads.receive_fields(schemas.TokenFields)
-    text, token = tokens.create(
-        jobs.engine,
-        g.owner,
-        doorkeeper.stamp(g.owner),
-        ttl_s=fields.ttl_seconds,
-        uploads=fields.uploads,
-        session_id=fields.session_id,
-    )
+        text, token = tokens.create(
+            jobs.engine,
+            g.owner,
+            doorkeeper.stamp(g.owner),
+            ttl_s=fields.ttl_seconds,
+            uploads=fields.uploads,
+            session_id=fields.session_id,
+        )
     deliveries.note_token(token.id)
     body = responses.token_body(text, token)
     return Response(responses.dump(body), status=201, mimetype=JSON)

@@ -19,12 +19,11 @@ import httpx
 from pydantic import JsonValue
 
 from service import outgoing
+from service.addresses import MAX_URL_LENGTH
 from service.outgoing import OutgoingRefused, Resolver, resolve
 
 TIMEOUT_S = 10.0
 """Seconds that a delivery may take from looking the name up to the answer's status."""
-
-MAX_URL_LENGTH = 2048
 
 _PREFIX = "whsec_"
 _KEY_BYTES = range(24, 65)

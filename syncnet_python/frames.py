@@ -83,8 +83,13 @@ class Kept(Sequence[VideoFrame]):
     def __getitem__(self, index: int | slice) -> "VideoFrame | Kept":
         if isinstance(index, slice):
             return Kept(self._pictures, self._looks, self._size, self._steps[index])
+        picture, width, height, look = self.packed(index)
+        return unpack(picture, width, height, look)
+
+    def packed(self, index: int) -> tuple[bytes | memoryview, int, int, Look]:
+        """A frame as it is stored: what `unpack` takes."""
         number = self._steps[index]
-        return unpack(self._pictures[number], *self._size, self._looks[number])
+        return self._pictures[number], *self._size, self._looks[number]
 
 
 class Frames(Sequence[NDArray[np.uint8]]):
@@ -114,10 +119,11 @@ class Frames(Sequence[NDArray[np.uint8]]):
     def digest(self, index: int) -> bytes:
         """SHA-256 of what `bgr` is made from: frames that have it in common are the same, also
         where a stranger chose them."""
-        frame = self._frames[index]
-        picture, look = pack(frame)
+        if not isinstance(self._frames, Kept):
+            raise TypeError("only of frames that are kept")
+        picture, *rest = self._frames.packed(index)
         made = hashlib.sha256(picture)
-        made.update(repr((frame.width, frame.height, look, self._turns)).encode())
+        made.update(repr((*rest, self._turns)).encode())
         return made.digest()
 
 

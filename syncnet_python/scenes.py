@@ -1,6 +1,5 @@
 """Cuts: where one camera shot ends and the next begins, so that no track runs across."""
 
-from collections.abc import Iterable
 from itertools import pairwise
 
 import cv2
@@ -36,16 +35,6 @@ class SceneSplitter:
         all frames fed. Empty when no frame was fed."""
         edges = [0, *self._cuts, self._count]
         return [(start, end) for start, end in pairwise(edges) if start < end]
-
-
-def detect_scenes(
-    frames: Iterable[NDArray[np.uint8]], threshold: float = THRESHOLD
-) -> list[tuple[int, int]]:
-    """Scenes of a whole recording; see `SceneSplitter`."""
-    splitter = SceneSplitter(threshold)
-    for frame in frames:
-        splitter.feed(frame)
-    return splitter.scenes()
 
 
 def shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

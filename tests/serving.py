@@ -63,15 +63,23 @@ class Server:
                 stderr=subprocess.STDOUT,
             )
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120)
-        while True:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the server ended at start:\n{self.log.read_text()}")
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _wait(self) -> None:
+        """Until it answers; RuntimeError with its log where it ends instead."""
+        while self.process.poll() is None:
             try:
                 self.client.get("/health")
-            except httpx.ConnectError:
+            except (httpx.NetworkError, httpx.RemoteProtocolError):  # it does not listen yet
                 time.sleep(0.05)
             else:
-                return self
+                return
+        raise RuntimeError(f"the server ended at start:\n{self.log.read_text()}")
 
     def __exit__(
         self,

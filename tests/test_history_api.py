@@ -2,8 +2,13 @@
 databases."""
 
 import dataclasses
+import math
+import re
+import struct
+import sys
 import time
 import uuid
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -20,12 +25,15 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusion import fuse
 from service import keys
 from service.history_api import cursor_of, place_of
 from service.jobs import history, tables
 from service.jobs.history import Place, Wanted
 from service.jobs.records import AdmissionLimits, NewJob
 from service.jobs.store import JobStore
+from service.request_errors import Malformed
+from service.schemas import CURSOR_PATTERN
 from service.settings import Settings
 from syncnet_python.errors import NoFace
 from syncnet_python.results import Verdict
@@ -136,15 +144,64 @@ def test_pages_follow_each_other_without_loss(engine: sa.Engine) -> None:
     assert set(seen) == set(ids)
 
 
-def test_a_database_from_before_gets_the_index(engine: sa.Engine) -> None:
+INDEXES = {"jobs_by_owner", "jobs_by_session", "jobs_by_risk"}
+
+
+def test_a_database_from_before_gets_the_indexes(engine: sa.Engine) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql("DROP INDEX jobs_by_owner")
+        for name in INDEXES:
+            connection.exec_driver_sql(f"DROP INDEX {name}")
     url = engine.url.render_as_string(hide_password=False)
     tables.open_engine(url).dispose()
-    assert "jobs_by_owner" in {index["name"] for index in sa.inspect(engine).get_indexes("jobs")}
+    assert {index["name"] for index in sa.inspect(engine).get_indexes("jobs")} > INDEXES
 
 
-@given(st.floats(allow_nan=False), st.uuids())
+@given(st.floats(0, 1))
+def test_a_decision_implies_its_risk_level(score: float) -> None:
+    assert doubles.VERDICT.efficientnet is not None
+    face = dataclasses.replace(doubles.VERDICT.efficientnet, score=score)
+    fused = fuse(None, face, scale=None)
+    assert history.IMPLIED.get(fused.decision, fused.risk_level) == fused.risk_level
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({}, "jobs_by_owner (owner=?)"),
+        ({"since": 1.0, "until": 2.0}, "jobs_by_owner (owner=? AND created_at>? AND created_at<?)"),
+        ({"before": Place(1.0, "x")}, "jobs_by_owner (owner=? AND (created_at,id)<(?,?))"),
+        ({"session_id": "s"}, "jobs_by_session (owner=? AND session_id=?)"),
+        ({"risk": "HIGH"}, "jobs_by_risk (owner=? AND risk=?)"),
+        ({"decision": "BLOCK"}, "jobs_by_risk (owner=? AND risk=?)"),
+    ],
+)
+def test_a_page_is_found_without_looking_at_the_rest(
+    tmp_path: Path, wanted: dict[str, Any], index: str
+) -> None:
+    """Nor is anything sorted; by SQLite's own account."""
+    made = tables.open_engine(Settings.model_construct(data_dir=tmp_path).database)
+    plans: list[list[str]] = []
+
+    @sa.event.listens_for(made, "before_cursor_execute")
+    def explain(_c: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        plans.append([row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)])
+
+    history.page(made, Wanted("anna", **wanted))
+    made.dispose()
+    assert plans == [[f"SEARCH jobs USING INDEX {index}"]]
+
+
+def test_any_time_may_be_named(engine: sa.Engine) -> None:
+    job = kept(engine, created_at=1.0)
+    most = sys.float_info.max
+    for early in (-most, -1.0, -0.0, 5e-324):
+        place = Place(early, str(uuid.UUID(int=0)))
+        assert listed(engine, before=place) == listed(engine, until=early) == []
+        assert listed(engine, since=early) == [job]
+    assert listed(engine, before=Place(most, str(uuid.UUID(int=0)))) == [job]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.uuids())
 def test_a_cursor_says_the_place_to_the_last_digit(created_at: float, job: uuid.UUID) -> None:
     place = Place(created_at, str(job))
     cursor = cursor_of(place)
@@ -258,7 +315,23 @@ def test_what_cannot_be_asked_is_named(
     assert answer.get_json()["detail"].startswith(f"{name}: ")
 
 
-@given(st.text("ABCXYZabcxyz0123456789_-", min_size=32, max_size=32))
-def test_no_cursor_of_ones_own_making_breaks_anything(cursor: str) -> None:
-    place = place_of(cursor)
-    assert uuid.UUID(place.id)
+@given(st.binary(min_size=24, max_size=24))
+def test_a_cursor_of_ones_own_making_names_a_place_or_is_refused(said: bytes) -> None:
+    cursor = urlsafe_b64encode(said).decode()
+    assert re.fullmatch(CURSOR_PATTERN, cursor)
+    try:
+        place = place_of(cursor)
+    except Malformed:
+        assert not math.isfinite(struct.unpack(">d16s", said)[0])
+    else:
+        assert cursor_of(place) == cursor
+
+
+@pytest.mark.parametrize("created_at", [math.nan, math.inf, -math.inf])
+def test_a_cursor_that_names_no_time_is_refused(
+    client: FlaskClient, key: dict[str, str], created_at: float
+) -> None:
+    cursor = cursor_of(Place(created_at, str(uuid.uuid4())))
+    answer = client.get("/jobs", query_string={"cursor": cursor}, headers=key)
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "malformed_request")
+    assert answer.get_json()["detail"].startswith("cursor: ")

@@ -9,7 +9,7 @@ import pytest
 from evaluation.samples import BROWSER, ClipSpec, clip_sound, talking_clip
 from syncnet_python import errors, media
 from syncnet_python.clocks import FrameClock, SoundClock
-from syncnet_python.frames import Frames, Kept, pack, unpack
+from syncnet_python.frames import Frames, Kept, Look, pack, unpack
 
 SMALL: dict[str, Any] = {"size": (160, 120), "seconds": 1.2}
 
@@ -116,6 +116,9 @@ def picture(number: int, width: int, height: int, form: str = "yuv420p") -> av.V
     return frame
 
 
+LOOK = Look("yuv420p", 2, 0)
+
+
 class Watched:
     """A frame clock with what it has kept."""
 
@@ -155,6 +158,17 @@ def test_a_packed_frame_is_the_frame(size: tuple[int, int]) -> None:
     again = unpack(packed, *size, look)
     assert np.array_equal(again.to_ndarray(format="bgr24"), frame.to_ndarray(format="bgr24"))
     assert (again.colorspace, again.color_range) == (1, 2)
+
+
+def test_pictures_that_are_the_same_have_one_digest() -> None:
+    def kept(shade: int, size: tuple[int, int] = (64, 48), turns: int = 0) -> Frames:
+        pixels = np.full((size[0] * size[1] * 3 // 2), shade, np.uint8).tobytes()
+        return Frames(Kept([b"", memoryview(pixels)], [LOOK, LOOK], size, [0, 1, 1]), turns)
+
+    one = kept(9)
+    assert one.digest(1) == one.digest(2) == one[1:].digest(0) == kept(9).digest(1)
+    others = (kept(10), kept(9, (48, 64)), kept(9, turns=1))
+    assert len({frames.digest(1) for frames in (one, *others)}) == 4
 
 
 def test_a_frame_that_is_shown_for_long_is_kept_once() -> None:

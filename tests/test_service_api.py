@@ -510,7 +510,7 @@ def test_who_waits_in_the_queue_for_too_long_is_told_so(tmp_path: Path) -> None:
         Server(tmp_path, APPLICATION, PROCESSING_TIMEOUT_SECONDS=3) as server,
         ThreadPoolExecutor() as pool,
     ):
-        assert server.post(b"answer").status_code == 200  # the worker is there
+        wait_until(lambda: server.post(b"answer").status_code == 200)  # the worker is there
         (local_worker,) = children(server.worker())
         os.kill(local_worker, signal.SIGSTOP)  # so that nobody's turn comes
         waiting = [pool.submit(server.post, b"answer", headers=sent) for sent in ({}, key)]

@@ -2,9 +2,12 @@
 
 import io
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 import service_apps as apps
 import service_doubles as doubles
 import sqlalchemy as sa
+from faults.postgres import Postgres
 from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
@@ -19,7 +23,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
 from service import audit, keys, tokens
-from service.jobs import intake
+from service.jobs import intake, tables
+from service.jobs.records import AdmissionLimits, NewJob
+from service.jobs.store import JobStore
+from service.request_errors import TokenUsedUp
 from syncnet_python.errors import NoFace
 
 OTHERS = {"Authorization": f"Bearer ut_{'0' * 12}_{'A' * 43}"}
@@ -149,14 +156,17 @@ def test_whoever_is_answered_without_a_key_may_make_one(tmp_path: Path) -> None:
 def test_there_are_so_many_at_once_and_no_more(
     app: Flask, client: FlaskClient, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "MAX_ALIVE", 2)
+    """Also of those that end soon: they are known for a while after."""
+    monkeypatch.setattr(tokens, "MAX_KEPT", 2)
+    created(client, key, ttl_seconds=60)
     created(client, key)
-    created(client, key)
-    answer = client.post("/tokens", json={}, headers=key)
-    assert code_of(answer) == (429, "too_many_tokens")
-    assert int(answer.headers["Retry-After"]) > 0
-    created(client, bearer("the key of the house"))
-    aged(app, 901)
+    for _ in range(2):
+        answer = client.post("/tokens", json={}, headers=key)
+        assert code_of(answer) == (429, "too_many_tokens")
+        assert int(answer.headers["Retry-After"]) > 0
+        created(client, bearer("the key of the house"))
+        aged(app, 61)
+    aged(app, tokens.KEPT_S)
     created(client, key)
 
 
@@ -233,6 +243,22 @@ def test_it_sends_uploads_only(tmp_path: Path) -> None:
         answer = client.post("/score?async=1", json=by_path, headers=token)
         assert code_of(answer) == (403, "path_refused")
         assert client.post("/score?async=1", json=by_path).status_code == 202
+
+
+@pytest.mark.parametrize("by_header", [True, False])
+def test_it_calls_no_address(tmp_path: Path, by_header: bool) -> None:
+    """Strangers hold it; and what is delivered bears the operator's signature."""
+    address = "https://hook.example/"
+    fields: dict[str, Any] = {} if by_header else {"webhook_url": address}
+    headers = {"Webhook-Url": address} if by_header else {}
+    secret = "whsec_" + "A" * 32
+    with apps.application(tmp_path, webhook_secret=secret) as app:
+        client = app.test_client()
+        token = bearer(created(client, {})["token"])
+        answer = apps.post(client, headers=token | headers, **fields)
+        assert code_of(answer) == (422, "webhooks_off")
+        apps.post_async(client, headers=headers, **fields)
+        apps.post_async(client, headers=token)
 
 
 def test_a_token_that_is_none_is_refused(client: FlaskClient, key: dict[str, str]) -> None:
@@ -324,6 +350,59 @@ def test_a_recording_that_was_not_taken_costs_nothing(
         assert code_of(without_consent) == (403, "no_consent")
         apps.finish(app, apps.post_async(client, headers=token), NoFace("nobody"))
         assert code_of(apps.post(client, headers=token)) == (403, "token_used_up")
+
+
+def test_what_the_service_gives_up_itself_costs_nothing(tmp_path: Path) -> None:
+    """With an idempotency key the job goes on, and has its upload."""
+    with apps.application(tmp_path, processing_timeout_seconds=0.05) as app:
+        client = app.test_client()
+        token = bearer(created(client, {})["token"])
+        for _ in range(2):
+            assert code_of(apps.post(client, headers=token)) == (503, "busy")
+        keyed = token | {"Idempotency-Key": "mine"}
+        assert code_of(apps.post(client, headers=keyed)) == (503, "busy")
+        assert code_of(apps.post(client, headers=token)) == (403, "token_used_up")
+        again = apps.post(client, url="/score?async=1", headers=keyed)
+        assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_what_the_page_gives_up_has_been_sent(
+    client: FlaskClient, make: Callable[..., dict[str, str]]
+) -> None:
+    token = make()
+    job_id = apps.post_async(client, headers=token)
+    assert client.delete(f"/jobs/{job_id}", headers=token).status_code == 204
+    assert code_of(apps.post(client, headers=token)) == (403, "token_used_up")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def test_the_last_upload_is_spent_once_whichever_processes_race_for_it(
+    tmp_path: Path, kind: str
+) -> None:
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+        if kind == "postgres":
+            url = stack.enter_context(Postgres()).sqlalchemy_url
+        engines = [tables.open_engine(url) for _ in range(4)]
+        for engine in engines:
+            stack.callback(engine.dispose)
+        _, token = tokens.create(engines[0], "owner", "stamp", ttl_s=60, uploads=2)
+        together = threading.Barrier(len(engines))
+
+        def send(engine: sa.Engine) -> bool:
+            together.wait()
+            new = NewJob(str(uuid.uuid4()), "owner", "0" * 64, "s", "r")
+            limits = AdmissionLimits(queue=100, queue_per_owner=100, per_minute=100)
+            try:
+                JobStore(engine).admit(new, limits, partial(tokens.spend, token))
+            except TokenUsedUp:
+                return False
+            assert tokens.sent(engine, token, new.id)
+            return True
+
+        with ThreadPoolExecutor(len(engines)) as pool:
+            assert sorted(pool.map(send, engines)) == [False, False, True, True]
+        assert len(JobStore(engines[0]).open_since(-1)) == 2
 
 
 # How long

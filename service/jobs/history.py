@@ -16,6 +16,9 @@ from syncnet_python.results import Decision, Risk
 SHOWN: tuple[State, ...] = ("queued", "running", "succeeded", "failed")
 """Of those that were cancelled, deleted or have had their time nothing is left to tell."""
 
+IMPLIED: dict[Decision, Risk] = {"ALLOW": "LOW", "BLOCK": "CRITICAL"}
+"""The risk level that goes with a decision, by which it is found without looking into verdicts."""
+
 _jobs = tables.jobs.c
 
 
@@ -96,6 +99,8 @@ def _conditions(wanted: Wanted, verdict: Any) -> Iterator[sa.ColumnElement[bool]
     if wanted.risk is not None:
         yield _jobs.risk == wanted.risk
     if wanted.decision is not None:
+        if wanted.decision in IMPLIED:
+            yield _jobs.risk == IMPLIED[wanted.decision]
         yield verdict["decision"].as_string() == wanted.decision
     if wanted.since is not None:
         yield _jobs.created_at >= wanted.since

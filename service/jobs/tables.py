@@ -50,7 +50,10 @@ jobs = sa.Table(
     sa.Column("error_kind", sa.String(64)),
     sa.Column("error_message", sa.Text),
     sa.Index("jobs_by_state", "state", "finished_at"),
+    # Of a history: all of it, and what it is most often searched for.
     sa.Index("jobs_by_owner", "owner", "created_at", "id"),
+    sa.Index("jobs_by_session", "owner", "session_id", "created_at", "id"),
+    sa.Index("jobs_by_risk", "owner", "risk", "created_at", "id"),
 )
 
 arrivals = sa.Table(

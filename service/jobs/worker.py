@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from dbos import DBOS
 
-from service import audit, logs, tokens, webhooks
+from service import audit, logs, networks, tokens, webhooks
 from service.jobs import tables, workflow
 from service.jobs.ended import Ended, message
 from service.jobs.runner import JobRunner
@@ -32,7 +32,7 @@ from service.jobs.store import ALIVE_S, JobStore
 from service.scoring.scorer import ENGINE, Scorer
 from service.settings import Settings, SettingsError, from_json, load
 from service.starting import check_networks
-from syncnet_python.errors import AnalysisFailed
+from syncnet_python.errors import AnalysisFailed, WeightsMissing
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,13 @@ def _run(settings: Settings, name: str | None, engine: str, stop: threading.Even
         _every(BEAT_S, ended, heart.beat),
     ]
     log.info("worker %s takes jobs", slot.name)
+    if absent := networks.missing(settings):
+        log.warning(
+            "MODEL_PROFILE=%s: the weights of %s are not here. %s",
+            settings.model_profile,
+            ", ".join(absent),
+            WeightsMissing.advice,
+        )
     stop.wait()
     log.info("worker %s ends", slot.name)
     for thread in until_stop:
