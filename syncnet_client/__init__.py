@@ -17,6 +17,7 @@ from syncnet_client.answers import (
     Change,
     Curve,
     Debug,
+    Decision,
     Detector,
     Figures,
     Health,
@@ -29,6 +30,9 @@ from syncnet_client.answers import (
     Problem,
     Progress,
     Quality,
+    Readiness,
+    Risk,
+    State,
     Statistics,
     Sync,
     Token,
@@ -49,6 +53,7 @@ from syncnet_client.errors import (
     RequestRefused,
     ServiceError,
     ServiceFailed,
+    StreamFailed,
     SyncnetError,
     TooManyRequests,
     Unauthorized,
@@ -56,14 +61,26 @@ from syncnet_client.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from syncnet_client.recordings import Source
-from syncnet_client.requests import Filters, Wishes
+from syncnet_client.recordings import OnServer, Source
+from syncnet_client.requests import Filters, StreamWishes, Wishes
 from syncnet_client.retries import Retries
-from syncnet_client.version import VERSION
+from syncnet_client.streams import (
+    Alert,
+    Discontinuity,
+    Ended,
+    Failure,
+    Gap,
+    Opened,
+    Stream,
+    StreamEvent,
+    Window,
+)
+from syncnet_client.transport import VERSION
 
 __version__ = VERSION
 
 __all__ = [
+    "Alert",
     "AnalysisTimedOut",
     "Artifacts",
     "AsyncClient",
@@ -73,10 +90,15 @@ __all__ = [
     "ConnectionFailed",
     "Curve",
     "Debug",
+    "Decision",
     "Detector",
+    "Discontinuity",
+    "Ended",
+    "Failure",
     "Figures",
     "Filters",
     "Forbidden",
+    "Gap",
     "Health",
     "HeatMap",
     "Job",
@@ -87,16 +109,25 @@ __all__ = [
     "Moment",
     "NotFound",
     "NotGenuine",
+    "OnServer",
+    "Opened",
     "Problem",
     "Progress",
     "Quality",
+    "Readiness",
     "RecordingRefused",
     "RequestRefused",
     "Retries",
+    "Risk",
     "ServiceError",
     "ServiceFailed",
     "Source",
+    "State",
     "Statistics",
+    "Stream",
+    "StreamEvent",
+    "StreamFailed",
+    "StreamWishes",
     "Sync",
     "SyncnetError",
     "Token",
@@ -108,5 +139,6 @@ __all__ = [
     "Verdict",
     "Video",
     "WaitTimeout",
+    "Window",
     "Wishes",
 ]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 Risk = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 Decision = Literal["ALLOW", "NEXT", "BLOCK"]
-State = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+State = Literal["queued", "running", "succeeded", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,3 +358,15 @@ class Health:
     calibration: Calibration | None
     config: Mapping[str, Any]
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a recording sent now would be scored; true where it would. status: `ready` or
+    `not_ready`; reasons: why not, in words such as `no_worker`."""
+
+    status: str
+    reasons: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return self.status == "ready"

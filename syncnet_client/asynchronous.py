@@ -1,6 +1,7 @@
 """The client for asyncio."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, closing
 from functools import partial
@@ -10,18 +11,31 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 
 from syncnet_client import plans, requests, transport
-from syncnet_client.answers import Health, Job, JobSummary, Progress, Token, Verdict
-from syncnet_client.plans import OnProgress, Pause, Read, Rules, Send, Step, Steps, Tell, Telling
+from syncnet_client.answers import Health, Job, JobSummary, Progress, Readiness, Token, Verdict
+from syncnet_client.plans import (
+    OnProgress,
+    Pause,
+    Read,
+    Report,
+    Rules,
+    Send,
+    Step,
+    Steps,
+    Tell,
+    Telling,
+)
 from syncnet_client.recordings import Source
-from syncnet_client.requests import Filters, Wishes
+from syncnet_client.requests import Filters, StreamWishes, Wishes
 from syncnet_client.retries import Answer, Broken, Retries
+from syncnet_client.streams import Stream, StreamEvent
 
 T = TypeVar("T")
 
 
 class AsyncClient:
-    """As `Client`, for asyncio: the same methods, to be awaited, and `async for` over `events` and
-    `jobs`. One event loop only.
+    """As `Client`, for asyncio: the same methods, to be awaited, and `async for` over `events`,
+    `stream_events` and `jobs`, with `contextlib.aclosing` where that is left early. One event loop
+    only. `on_progress` may be a coroutine function, which is awaited.
 
     A file that is named by its path is read on the event loop, 64 kB at a time, as httpx does.
     """
@@ -50,55 +64,81 @@ class AsyncClient:
         on_progress: OnProgress | None = None,
         **wishes: Unpack[Wishes],
     ) -> Verdict:
-        """Send a recording and have its verdict. As `Client.score`; on_progress is a plain
-        function."""
+        """Send a recording and have its verdict. As `Client.score`."""
         request = requests.score(recording, **wishes)
         return await self._run(plans.score(request, self._rules, timeout, on_progress))
 
-    async def submit(self, recording: Source, **wishes: Unpack[Wishes]) -> Job:
+    async def submit(
+        self, recording: Source, *, timeout: float | None = 300.0, **wishes: Unpack[Wishes]
+    ) -> Job:
         """Send a recording and have its job at once. As `Client.submit`."""
-        return await self._run(plans.submit(requests.score(recording, **wishes), self._rules))
+        request = requests.score(recording, **wishes)
+        return await self._run(plans.submit(request, self._rules, timeout))
 
     async def job(self, job: Job | str) -> Job:
         """A job as it is now. As `Client.job`."""
-        return await self._run(plans.show(job, self._rules))
+        return await self._run(plans.ask(Job, requests.job(job), self._rules))
 
     async def wait(
         self,
         job: Job | str,
+        *,
         timeout: float | None = 300.0,
         on_progress: OnProgress | None = None,
     ) -> Verdict:
-        """The verdict of a job. As `Client.wait`; on_progress is a plain function."""
+        """The verdict of a job. As `Client.wait`."""
         return await self._run(plans.wait(job, self._rules, timeout, on_progress))
 
     def events(
-        self, job: Job | str, timeout: float | None = None
-    ) -> AsyncIterator[Progress | Verdict]:
+        self, job: Job | str, *, timeout: float | None = None
+    ) -> AsyncGenerator[Progress | Verdict, None]:
         """Every change of a job as it happens, then its verdict. As `Client.events`."""
         return self._iterate(plans.events(job, self._rules, timeout))
 
     def jobs(
         self, *, page_size: int = 100, **filters: Unpack[Filters]
-    ) -> AsyncIterator[JobSummary]:
+    ) -> AsyncGenerator[JobSummary, None]:
         """All jobs of this sender, newest first. As `Client.jobs`."""
         page = partial(requests.jobs, page_size=page_size, **filters)
         return self._iterate(plans.jobs(page, self._rules))
 
     async def delete(self, job: Job | str) -> None:
         """Cancel the job if it is open, and delete all that is kept of it. As `Client.delete`."""
-        return await self._run(plans.delete(job, self._rules))
+        await self._run(plans.exchange(requests.delete(job), self._rules))
 
     async def create_token(
         self, *, ttl_seconds: int = 900, uploads: int = 1, session_id: str | None = None
     ) -> Token:
         """A token for somebody who must not have the key. As `Client.create_token`."""
         request = requests.create_token(ttl_seconds, uploads, session_id)
-        return await self._run(plans.create_token(request, self._rules))
+        return await self._run(plans.ask(Token, request, self._rules))
+
+    async def begin_stream(self, url: str, **wishes: Unpack[StreamWishes]) -> Stream:
+        """Have an HLS stream followed. As `Client.begin_stream`."""
+        request = requests.begin_stream(url, **wishes)
+        return await self._run(plans.ask(Stream, request, self._rules))
+
+    async def stream(self, stream: Stream | str) -> Stream:
+        """A stream as it is now. As `Client.stream`."""
+        return await self._run(plans.ask(Stream, requests.stream(stream), self._rules))
+
+    def stream_events(
+        self, stream: Stream | str, *, timeout: float | None = None
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """All that is found out about a stream. As `Client.stream_events`."""
+        return self._iterate(plans.stream_events(stream, self._rules, timeout))
+
+    async def end_stream(self, stream: Stream | str) -> None:
+        """Have a stream followed no further. As `Client.end_stream`."""
+        await self._run(plans.exchange(requests.end_stream(stream), self._rules))
 
     async def health(self) -> Health:
         """What is there and what is loaded. As `Client.health`."""
-        return await self._run(plans.health(self._rules))
+        return await self._run(plans.ask(Health, requests.health(), self._rules))
+
+    async def ready(self) -> Readiness:
+        """Whether a recording sent now would be scored. As `Client.ready`."""
+        return await self._run(plans.ask(Readiness, requests.ready(), self._rules))
 
     async def aclose(self) -> None:
         """Close the connections. May be repeated."""
@@ -162,6 +202,9 @@ class _Line:
                 return await self._read()
             case Pause(seconds):
                 await asyncio.sleep(seconds)
+            case Report(to, job):
+                if inspect.isawaitable(told := to(job)):
+                    await told
         return None
 
     async def aclose(self) -> None:

@@ -5,14 +5,15 @@
     │   ├── RequestRefused      something about the request
     │   │   ├── Unauthorized    no key or token, or a wrong one, or an expired one
     │   │   ├── Forbidden       known, but not allowed
-    │   │   └── NotFound        no such job, or none of yours
+    │   │   └── NotFound        no such job, stream or file, or none of yours
     │   ├── RecordingRefused    something about the recording; `advice` says how to record again
     │   ├── AnalysisTimedOut    the service gave up: the analysis or the upload took too long
     │   ├── JobGone             cancelled, deleted, or its result is no longer kept
-    │   ├── TooManyRequests     too many of yours at once or in a minute
+    │   ├── TooManyRequests     too much of yours at once or in a minute
     │   └── ServiceFailed       the service broke; nothing is known about the recording
     │       └── Unavailable     it cannot score at the moment
     ├── ConnectionFailed        no answer, after all further attempts
+    ├── StreamFailed            the stream cannot be followed, or not any further
     ├── WaitTimeout             no answer in the time that the caller gave
     ├── UnexpectedAnswer        what answered does not speak as syncnet-service does
     └── NotGenuine              a webhook that was not signed with these secrets, or not now
@@ -21,6 +22,7 @@ Programs should look at the class or at `code`; the texts are for people and may
 """
 
 from syncnet_client.answers import Problem
+from syncnet_client.streams import Failure
 
 
 class SyncnetError(Exception):
@@ -86,7 +88,7 @@ class Forbidden(RequestRefused):
 
 
 class NotFound(RequestRefused):
-    """There is no such job, or none of the sender's."""
+    """There is no such job, stream or file, or none of the sender's."""
 
 
 class RecordingRefused(ServiceError):
@@ -102,7 +104,7 @@ class JobGone(ServiceError):
 
 
 class TooManyRequests(ServiceError):
-    """Too many recordings of yours at once, or in a minute."""
+    """Too many recordings or tokens of yours at once, or in a minute."""
 
 
 class ServiceFailed(ServiceError):
@@ -115,6 +117,31 @@ class Unavailable(ServiceFailed):
 
 class ConnectionFailed(SyncnetError):
     """No answer came, after all further attempts. `__cause__` is what httpx said last."""
+
+
+class StreamFailed(SyncnetError):
+    """The stream cannot be followed, or not any further. code: what happened, as a word that does
+    not change; message, advice: for people."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    @property
+    def code(self) -> str:
+        return self.failure.code
+
+    @property
+    def message(self) -> str:
+        return self.failure.message
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return self.failure.advice
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message} {self.advice}".rstrip()
 
 
 class WaitTimeout(SyncnetError, TimeoutError):

@@ -8,22 +8,16 @@ know nothing else. A plan returns its result, or raises an error of `syncnet_cli
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
+from http.client import responses
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from syncnet_client import requests
-from syncnet_client.answers import (
-    Health,
-    Job,
-    JobPage,
-    JobSummary,
-    Problem,
-    Progress,
-    Token,
-    Verdict,
-)
+from syncnet_client import requests, streams
+from syncnet_client.answers import Job, JobPage, JobSummary, Problem, Progress, Verdict
 from syncnet_client.errors import (
     ConnectionFailed,
+    StreamFailed,
     UnexpectedAnswer,
     WaitTimeout,
     service_error,
@@ -32,6 +26,7 @@ from syncnet_client.parsing import parse
 from syncnet_client.requests import EVENT_STREAM, Request
 from syncnet_client.retries import Answer, Broken, Retries, pause, retry_after
 from syncnet_client.sse import Parser, ServerEvent
+from syncnet_client.streams import Stream, StreamEvent
 
 T = TypeVar("T")
 
@@ -41,14 +36,19 @@ POLL_S = 1.0
 RECONNECT_S = 2.0
 """Seconds before events that broke off are asked for again, where the service does not say."""
 
+LONGEST_S = 60.0
+"""And at most, whatever the service says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send the request; told an Answer, without its body where the request is streamed and all is
-    well, or Broken. timeout_s: of each of its steps: to connect, to send or receive a piece."""
+    well, or Broken. timeout_s: of each of its steps: to connect, to send or receive a piece;
+    left_s: of sending a recording as a whole."""
 
     request: Request
     timeout_s: float
+    left_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,18 @@ class Pause:
     seconds: float
 
 
+OnProgress: TypeAlias = Callable[[Job], object]
+"""Told the job at each change; what it returns is not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Call a function of the caller's."""
+
+    to: OnProgress
+    job: Job
+
+
 @dataclass(frozen=True, slots=True)
 class Tell(Generic[T]):
     """Give this to whoever iterates."""
@@ -70,15 +82,12 @@ class Tell(Generic[T]):
     item: T
 
 
-Step: TypeAlias = Send | Read | Pause
+Step: TypeAlias = Send | Read | Pause | Report
 Steps: TypeAlias = Generator[Step, Any, T]
 """A plan whose result is a T."""
 
 Telling: TypeAlias = Generator[Step | Tell[T], Any, None]
 """A plan that tells any number of T."""
-
-OnProgress: TypeAlias = Callable[[Job], object]
-"""Told the job at each change; what it returns is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +101,13 @@ class Rules:
 class Deadline:
     """When the caller's patience ends, and what to say then. seconds: None for never."""
 
-    def __init__(self, seconds: float | None, *, key: str | None = None) -> None:
+    def __init__(
+        self, seconds: float | None, *, key: str | None = None, job_id: str | None = None
+    ) -> None:
         self._seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
         self._key = key
-        self.job_id: str | None = None
+        self.job_id = job_id
 
     def left(self) -> float:
         """Seconds, infinitely many where it never ends."""
@@ -128,49 +139,33 @@ def score(
     return (yield from _ended(deadline.job_id, rules, deadline, on_progress))
 
 
-def submit(request: Request, rules: Rules) -> Steps[Job]:
+def submit(request: Request, rules: Rules, timeout_s: float | None) -> Steps[Job]:
     """Send a recording and have its job."""
-    deadline = Deadline(None, key=requests.key_of(request))
-    answer = yield from exchange(requests.leaving(request), rules, deadline)
-    return parse(Job, answer.body)
+    deadline = Deadline(timeout_s, key=requests.key_of(request))
+    return ask(Job, requests.leaving(request), rules, deadline)
 
 
 def wait(
     job: Job | str, rules: Rules, timeout_s: float | None, on_progress: OnProgress | None
 ) -> Steps[Verdict]:
     """Look at a job until it has ended, and have its verdict."""
-    deadline = Deadline(timeout_s)
-    deadline.job_id = id_of(job)
-    return (yield from _ended(deadline.job_id, rules, deadline, on_progress))
+    job_id = requests.id_of(job)
+    return _ended(job_id, rules, Deadline(timeout_s, job_id=job_id), on_progress)
 
 
-def show(job: Job | str, rules: Rules) -> Steps[Job]:
-    """A job as it is now."""
-    answer = yield from exchange(requests.job(id_of(job)), rules, Deadline(None))
-    return parse(Job, answer.body)
-
-
-def delete(job: Job | str, rules: Rules) -> Steps[None]:
-    """Have a job cancelled and all of it deleted."""
-    yield from exchange(requests.delete(id_of(job)), rules, Deadline(None))
-
-
-def create_token(request: Request, rules: Rules) -> Steps[Token]:
-    answer = yield from exchange(request, rules, Deadline(None))
-    return parse(Token, answer.body)
-
-
-def health(rules: Rules) -> Steps[Health]:
-    answer = yield from exchange(requests.health(), rules, Deadline(None))
-    return parse(Health, answer.body)
+def ask(
+    kind: type[T], request: Request, rules: Rules, deadline: Deadline | None = None
+) -> Steps[T]:
+    """Send a request and have what it answers."""
+    answer = yield from exchange(request, rules, deadline)
+    return parse(kind, answer.body)
 
 
 def jobs(page: Callable[[str | None], Request], rules: Rules) -> Telling[JobSummary]:
     """Tell all jobs, newest first, a page at a time. page: the request for the one at a cursor."""
     cursor = None
     while True:
-        answer = yield from exchange(page(cursor), rules, Deadline(None))
-        here = parse(JobPage, answer.body)
+        here = yield from ask(JobPage, page(cursor), rules)
         for one in here.jobs:
             yield Tell(one)
         if here.next is None:
@@ -179,72 +174,98 @@ def jobs(page: Callable[[str | None], Request], rules: Rules) -> Telling[JobSumm
 
 
 def events(job: Job | str, rules: Rules, timeout_s: float | None) -> Telling[Progress | Verdict]:
-    """Tell each change of a job, then its verdict. What breaks off is asked for again."""
-    deadline = Deadline(timeout_s)
-    deadline.job_id = id_of(job)
-    request = requests.events(deadline.job_id)
-    told: Progress | None = None
-    in_vain = 0  # connections in a row over which no event came
-    while True:
-        answer = yield from exchange(request, rules, deadline)
-        if not answer.headers.get("content-type", "").startswith(EVENT_STREAM):
-            raise UnexpectedAnswer("No events were answered.")
-        parser, heard = Parser(), False
-        while isinstance(chunk := (yield Read()), bytes) and chunk:
-            if deadline.left() <= 0:
-                raise deadline.passed()
-            for event in parser.feed(chunk):
-                heard = True
-                news = _news(event)
-                if news is not None and news != told:
-                    yield Tell(news)
-                if isinstance(news, Verdict):
-                    return
-                told = news or told
-        in_vain = 0 if heard else in_vain + 1
-        if in_vain > rules.retries.times:
-            raise ConnectionFailed("The events of the job break off again and again.")
-        yield from _wait(RECONNECT_S if parser.retry_s is None else parser.retry_s, deadline)
+    """Tell each change of a job, then its verdict."""
+    deadline = Deadline(timeout_s, job_id=requests.id_of(job))
+    return _follow(lambda _: requests.events(job), _of_a_job, Verdict, rules, deadline)
+
+
+def stream_events(
+    stream: Stream | str, rules: Rules, timeout_s: float | None
+) -> Telling[StreamEvent]:
+    """Tell all that is found out about a stream, until it ends."""
+    request = partial(requests.stream_events, stream)
+    return _follow(request, _of_a_stream, streams.Ended, rules, Deadline(timeout_s))
 
 
 def exchange(
-    request: Request, rules: Rules, deadline: Deadline, again: Request | None = None
+    request: Request,
+    rules: Rules,
+    deadline: Deadline | None = None,
+    again: Request | None = None,
 ) -> Steps[Answer]:
     """Send a request, again where that helps, and have an answer that is no refusal.
 
     again: what is sent at further attempts, the same where it is None. Raises ServiceError,
     ConnectionFailed, WaitTimeout, UnexpectedAnswer.
     """
+    deadline = deadline or Deadline(None)
     attempt = 0
     while (left := deadline.left()) > 0:
-        reply: Answer | Broken = yield Send(request, min(rules.timeout_s, left))
+        reply: Answer | Broken = yield Send(request, min(rules.timeout_s, left), left)
         seconds = pause(reply, request, attempt, rules.retries)
         too_late = (seconds or 0.0) >= deadline.left()
         if too_late and isinstance(reply, Broken):
             raise deadline.passed() from reply.cause
         if too_late or seconds is None:
-            return _answered(reply)
+            return _answered(reply, request)
         yield Pause(seconds)
         request = again or request
         attempt += 1
     raise deadline.passed()
 
 
-def id_of(job: Job | str) -> str:
-    return job.job_id if isinstance(job, Job) else job
+def _follow(
+    request: Callable[[str], Request],
+    read: Callable[[ServerEvent], T | None],
+    last: type,
+    rules: Rules,
+    deadline: Deadline,
+) -> Telling[T]:
+    """Tell what comes as server-sent events, up to the `last` of them. What breaks off is asked for
+    again, and what is told twice comes once.
+
+    request: for what comes after the event of an id; read: what an event says, None for kinds that
+    are not known here.
+    """
+    told: T | None = None
+    last_id = ""
+    in_vain = 0  # connections in a row over which nothing came
+    while True:
+        answer = yield from exchange(request(last_id), rules, deadline)
+        if not answer.is_a(EVENT_STREAM):
+            raise UnexpectedAnswer("No events were answered.")
+        parser = Parser(last_id)
+        while isinstance(chunk := (yield Read()), bytes) and chunk:
+            for event in parser.feed(chunk):
+                news = read(event)
+                if news is None or news == told:
+                    continue
+                yield Tell(news)
+                if isinstance(news, last):
+                    return
+                told = news
+            if deadline.left() <= 0:
+                raise deadline.passed()
+        last_id = parser.last_id
+        in_vain = 0 if parser.heard else in_vain + 1
+        if in_vain > rules.retries.times:
+            raise ConnectionFailed("The events break off again and again.")
+        yield from _wait(RECONNECT_S if parser.retry_s is None else parser.retry_s, deadline)
 
 
 def _ended(
     job_id: str, rules: Rules, deadline: Deadline, on_progress: OnProgress | None
 ) -> Steps[Verdict]:
     etag: str | None = None
+    told: Job | None = None
     while True:
         answer = yield from exchange(requests.job(job_id, etag), rules, deadline)
         if answer.status != HTTPStatus.NOT_MODIFIED:
             etag = answer.headers.get("etag")
             job = parse(Job, answer.body)
-            if on_progress is not None:
-                on_progress(job)
+            if on_progress is not None and job != told:
+                yield Report(on_progress, job)
+                told = job
             if job.error is not None:
                 raise service_error(job.error)
             if job.result is not None:
@@ -259,16 +280,15 @@ def _wait_a_moment(answer: Answer, deadline: Deadline) -> Steps[None]:
 
 
 def _wait(seconds: float, deadline: Deadline) -> Steps[None]:
-    """Raises WaitTimeout where there is not as much time, once it is over."""
-    left = deadline.left()
+    """LONGEST_S at most. Raises WaitTimeout where there is not as much time, once it is over."""
+    seconds, left = min(seconds, LONGEST_S), deadline.left()
     yield Pause(max(0.0, min(seconds, left)))
     if seconds >= left:
         raise deadline.passed()
 
 
-def _news(event: ServerEvent) -> Progress | Verdict | None:
-    """What an event of a job says; None for kinds that are not known here. Raises ServiceError
-    where the job came to nothing."""
+def _of_a_job(event: ServerEvent) -> Progress | Verdict | None:
+    """What an event of a job says. Raises ServiceError where the job came to nothing."""
     match event.kind:
         case "progress":
             return parse(Progress, event.data)
@@ -288,14 +308,22 @@ def _news(event: ServerEvent) -> Progress | Verdict | None:
     return None
 
 
-def _answered(reply: Answer | Broken) -> Answer:
+def _of_a_stream(event: ServerEvent) -> StreamEvent | None:
+    """What an event of a stream says. Raises StreamFailed where it cannot be followed."""
+    if event.kind == "error":
+        raise StreamFailed(parse(streams.Failure, event.data))
+    kind = streams.EVENTS.get(event.kind)
+    return None if kind is None else parse(kind, event.data)
+
+
+def _answered(reply: Answer | Broken, request: Request) -> Answer:
     """The answer, where it is no refusal. Raises ServiceError, ConnectionFailed,
     UnexpectedAnswer."""
     if isinstance(reply, Broken):
         raise ConnectionFailed(reply.reason) from reply.cause
-    if reply.status >= HTTPStatus.BAD_REQUEST:
+    if reply.refuses(request):
         raise service_error(_problem(reply), retry_after(reply.headers))
-    if reply.status >= HTTPStatus.MULTIPLE_CHOICES and reply.status != HTTPStatus.NOT_MODIFIED:
+    if 300 <= reply.status < 400 and reply.status != HTTPStatus.NOT_MODIFIED:
         raise UnexpectedAnswer(f"The address redirects elsewhere ({reply.status}).")
     return reply
 
@@ -305,6 +333,5 @@ def _problem(answer: Answer) -> Problem:
     try:
         return parse(Problem, answer.body)
     except UnexpectedAnswer:
-        known = answer.status in HTTPStatus._value2member_map_
-        title = HTTPStatus(answer.status).phrase if known else ""
+        title = responses.get(answer.status, "")
         return Problem(code=f"http_{answer.status}", status=answer.status, title=title)

@@ -1,6 +1,5 @@
 """What is asked of the service, as plain values: nothing here sends anything."""
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,26 +7,29 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-from syncnet_client.recordings import Content, Source, content
+from syncnet_client.answers import Decision, Job, Risk, State
+from syncnet_client.recordings import Content, OnServer, Source, content
+from syncnet_client.streams import Stream
 
 EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. path: from the service's own address; form: sent with the recording, as
-    multipart/form-data; json: a body; repeatable: whether it may be sent again where it is not
-    known if it arrived; streamed: the answer is read as it comes."""
+    """One request. path: from the service's own address; fields: of its body, which is a form
+    where a recording is sent with them, else JSON; repeatable: whether it may be sent again where
+    it is not known if it arrived; streamed: the answer is read as it comes; expected: statuses
+    that are no refusals though they look like it."""
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    form: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Any] | None = None
     recording: Content | None = field(default=None, repr=False)
-    json: Mapping[str, Any] | None = None
     repeatable: bool = True
     streamed: bool = False
+    expected: tuple[int, ...] = ()
 
     def with_header(self, name: str, value: str) -> "Request":
         return replace(self, headers={**self.headers, name: value})
@@ -58,16 +60,30 @@ class Wishes(TypedDict, total=False):
 class Filters(TypedDict, total=False):
     """Which jobs are listed. All of it may be left out.
 
-    session_id: of this session; risk: LOW, MEDIUM, HIGH or CRITICAL; decision: ALLOW, NEXT or
-    BLOCK; state: such as `succeeded`; since, until: when the job was created, with a time zone.
+    session_id: of this session; since, until: when the job was created, with a time zone.
     """
 
     session_id: str | None
-    risk: str | None
-    decision: str | None
-    state: str | None
+    risk: Risk | None
+    decision: Decision | None
+    state: State | None
     since: datetime | None
     until: datetime | None
+
+
+class StreamWishes(TypedDict, total=False):
+    """How a stream is followed; the service has a default for each.
+
+    window_s: seconds that one answer looks at, 2-30; stride_s: from one answer to the next, from
+    0.5; buffer_s: that may wait to be scored, up to 120; band_frames: offset, whichever way, up to
+    which all is well; alert_after: windows in a row outside, or inside again, for an alert.
+    """
+
+    window_s: float | None
+    stride_s: float | None
+    buffer_s: float | None
+    band_frames: float | None
+    alert_after: int | None
 
 
 def score(
@@ -86,21 +102,22 @@ def score(
     Raises OSError, TypeError for a source that is no recording; ValueError for a key that no
     header can hold.
     """
-    form = {
-        "session_id": session_id,
-        "user_consent": None if consent is None else _word(consent),
-        "partial": _word(partial) if partial else None,
-        "heatmap": _word(heatmap) if heatmap else None,
-        "metadata": None if metadata is None else json.dumps(metadata),
-        "webhook_url": webhook_url,
-    }
+    fields = _given(
+        video_path=source.path if isinstance(source, OnServer) else None,
+        session_id=session_id,
+        user_consent=consent,
+        partial=partial or None,
+        heatmap=heatmap or None,
+        metadata=None if metadata is None else dict(metadata),
+        webhook_url=webhook_url,
+    )
     key = str(uuid.uuid4()) if idempotency_key is None else printable("the key", idempotency_key)
     return Request(
         "POST",
         "/score",
         headers={"Idempotency-Key": key},
-        form={name: value for name, value in form.items() if value is not None},
-        recording=content(source),
+        fields=fields,
+        recording=None if isinstance(source, OnServer) else content(source),
     )
 
 
@@ -113,21 +130,24 @@ def key_of(request: Request) -> str:
     return request.headers["Idempotency-Key"]
 
 
-def job(job_id: str, etag: str | None = None) -> Request:
+def id_of(job: Job | str) -> str:
+    return job.job_id if isinstance(job, Job) else job
+
+
+def job(job: Job | str, etag: str | None = None) -> Request:
     """Ask for a job. etag: of the last answer; the next one is 304 while nothing has changed."""
-    asked = Request("GET", _job_path(job_id))
+    asked = Request("GET", _under("/jobs", id_of(job)))
     return asked if etag is None else asked.with_header("If-None-Match", etag)
 
 
-def events(job_id: str) -> Request:
+def events(job: Job | str) -> Request:
     """Follow a job."""
-    headers = {"Accept": EVENT_STREAM}
-    return Request("GET", f"{_job_path(job_id)}/events", headers=headers, streamed=True)
+    return _following(_under("/jobs", id_of(job)))
 
 
-def delete(job_id: str) -> Request:
+def delete(job: Job | str) -> Request:
     """Cancel a job and delete all that is kept of it."""
-    return Request("DELETE", _job_path(job_id))
+    return Request("DELETE", _under("/jobs", id_of(job)))
 
 
 def jobs(
@@ -135,40 +155,77 @@ def jobs(
     page_size: int,
     *,
     session_id: str | None = None,
-    risk: str | None = None,
-    decision: str | None = None,
-    state: str | None = None,
+    risk: Risk | None = None,
+    decision: Decision | None = None,
+    state: State | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Request:
     """One page of the jobs. cursor: where it begins, None for the first; the filters are those of
     `Filters`. Raises ValueError for a time without a zone."""
-    query = {
-        "session_id": session_id,
-        "risk": risk,
-        "decision": decision,
-        "state": state,
-        "since": _moment(since),
-        "until": _moment(until),
-        "limit": str(page_size),
-        "cursor": cursor,
-    }
-    given = {name: value for name, value in query.items() if value is not None}
-    return Request("GET", "/jobs", query=given)
+    query = _given(
+        session_id=session_id,
+        risk=risk,
+        decision=decision,
+        state=state,
+        since=_moment(since),
+        until=_moment(until),
+        limit=str(page_size),
+        cursor=cursor,
+    )
+    return Request("GET", "/jobs", query=query)
 
 
 def create_token(ttl_seconds: int, uploads: int, session_id: str | None) -> Request:
     """Make a token. Not repeatable: one that was made unnoticed would stay until it expires."""
-    wished = {"ttl_seconds": ttl_seconds, "uploads": uploads}
-    if session_id is not None:
-        return Request(
-            "POST", "/tokens", json={**wished, "session_id": session_id}, repeatable=False
-        )
-    return Request("POST", "/tokens", json=wished, repeatable=False)
+    fields = _given(ttl_seconds=ttl_seconds, uploads=uploads, session_id=session_id)
+    return Request("POST", "/tokens", fields=fields, repeatable=False)
+
+
+def begin_stream(
+    url: str,
+    *,
+    window_s: float | None = None,
+    stride_s: float | None = None,
+    buffer_s: float | None = None,
+    band_frames: float | None = None,
+    alert_after: int | None = None,
+) -> Request:
+    """Have a stream followed. Not repeatable: one that was begun unnoticed takes a place until
+    the service finds that nobody asks for it."""
+    fields = _given(
+        url=url,
+        window_s=window_s,
+        stride_s=stride_s,
+        buffer_s=buffer_s,
+        band_frames=band_frames,
+        alert_after=alert_after,
+    )
+    return Request("POST", "/streams", fields=fields, repeatable=False)
+
+
+def stream(stream: Stream | str) -> Request:
+    """Ask for a stream."""
+    return Request("GET", _stream(stream))
+
+
+def stream_events(stream: Stream | str, after: str) -> Request:
+    """Be told about a stream. after: id of the last event that was told, empty for none."""
+    asked = _following(_stream(stream))
+    return asked.with_header("Last-Event-ID", after) if after else asked
+
+
+def end_stream(stream: Stream | str) -> Request:
+    """Have a stream followed no further."""
+    return Request("DELETE", _stream(stream))
 
 
 def health() -> Request:
     return Request("GET", "/health")
+
+
+def ready() -> Request:
+    return Request("GET", "/health/ready", expected=(503,))
 
 
 def printable(what: str, text: str) -> str:
@@ -178,14 +235,24 @@ def printable(what: str, text: str) -> str:
     return text
 
 
-def _job_path(job_id: str) -> str:
-    if not job_id or job_id.strip(".") == "":
-        raise ValueError("a job has an id")
-    return f"/jobs/{quote(job_id, safe='')}"
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _word(value: bool) -> str:
-    return "true" if value else "false"
+def _following(path: str) -> Request:
+    return Request("GET", f"{path}/events", headers={"Accept": EVENT_STREAM}, streamed=True)
+
+
+def _stream(stream: Stream | str) -> str:
+    return _under("/streams", stream.stream_id if isinstance(stream, Stream) else stream)
+
+
+def _under(path: str, name: str) -> str:
+    """Raises ValueError for what would lead elsewhere."""
+    if name.strip(".") == "":
+        raise ValueError("that is no id")
+    return f"{path}/{quote(name, safe='')}"
 
 
 def _moment(at: datetime | None) -> str | None:

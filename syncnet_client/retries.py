@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 from syncnet_client.requests import Request
 
@@ -42,6 +43,15 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes = b""
 
+    def is_a(self, media_type: str) -> bool:
+        return self.headers.get("content-type", "").startswith(media_type)
+
+    def refuses(self, request: Request) -> bool:
+        """Whether it is a refusal; a request may expect some status that is none in its case,
+        where it comes from the service and not from what stands before it."""
+        expected = self.status in request.expected and self.is_a("application/json")
+        return self.status >= HTTPStatus.BAD_REQUEST and not expected
+
 
 @dataclass(frozen=True, slots=True)
 class Broken:
@@ -64,17 +74,21 @@ def pause(reply: Answer | Broken, request: Request, attempt: int, rules: Retries
     if isinstance(reply, Broken):
         again = not reply.lasting and (request.repeatable or not reply.sent)
         return backoff(attempt, rules) if again else None
+    if not reply.refuses(request):
+        return None
     if reply.status in HONOURED and (asked := retry_after(reply.headers)) is not None:
         return asked if asked <= rules.longest_s else None
-    if reply.status in GATEWAY and not _of_the_service(reply) and request.repeatable:
+    # The service says itself what is wrong, and here no time after which it will not be.
+    of_the_service = reply.is_a("application/problem+json")
+    if reply.status in GATEWAY and not of_the_service and request.repeatable:
         return backoff(attempt, rules)
     return None
 
 
 def backoff(attempt: int, rules: Retries) -> float:
     """Seconds before the attempt of that number, from 0."""
-    longest: float = min(rules.backoff_s * 2**attempt, rules.longest_s)
-    return longest * random.uniform(0.5, 1)  # noqa: S311 - spreads clients, hides nothing
+    doubled = rules.backoff_s * 2.0 ** min(attempt, 64)  # beyond, a float ends some time
+    return min(doubled, rules.longest_s) * random.uniform(0.5, 1)  # noqa: S311 - spreads clients
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -90,8 +104,3 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     if at.utcoffset() is None:  # -0000: UTC
         at = at.replace(tzinfo=UTC)
     return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
-
-
-def _of_the_service(answer: Answer) -> bool:
-    """It says itself what is wrong, and names no time after which it will not be."""
-    return answer.headers.get("content-type", "").startswith("application/problem+json")

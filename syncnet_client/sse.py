@@ -18,11 +18,16 @@ class ServerEvent:
 
 
 class Parser:
-    """The events of one connection. retry_s: seconds to wait before it is opened again, where the
-    server said so. What follows the last complete event is never told."""
+    """The events of one connection. What follows the last complete event is never told.
 
-    def __init__(self) -> None:
+    retry_s: seconds to wait before it is opened again, where the server said so; last_id: of the
+    last event that had an id; heard: there was an event, or a comment, which keeps it open.
+    """
+
+    def __init__(self, last_id: str = "") -> None:
         self.retry_s: float | None = None
+        self.last_id = self._id = last_id
+        self.heard = False
         self._rest = b""
         self._after_return = False
         self._kind = ""
@@ -38,18 +43,24 @@ class Parser:
         for line in lines:
             if line:
                 self._take(line.decode(errors="replace"))
-            elif self._data:
+                continue
+            self.last_id = self._id
+            if self._data:
+                self.heard = True
                 events.append(ServerEvent(self._kind or "message", "\n".join(self._data)))
-            if not line:
-                self._kind, self._data = "", []
+            self._kind, self._data = "", []
         return events
 
     def _take(self, line: str) -> None:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
-        if name == "event":
+        if not name:
+            self.heard = True
+        elif name == "event":
             self._kind = value
         elif name == "data":
             self._data.append(value)
+        elif name == "id" and "\0" not in value:
+            self._id = value
         elif name == "retry" and value.isascii() and value.isdigit():
-            self.retry_s = int(value) / 1000
+            self.retry_s = float(value) / 1000

@@ -1,9 +1,12 @@
 """Between this package's plain values and httpx's; nothing here sends anything."""
 
+import json
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ import httpx
 from syncnet_client.plans import Send
 from syncnet_client.requests import printable
 from syncnet_client.retries import Answer, Broken
-from syncnet_client.version import VERSION
+
+VERSION = "0.1.0"
+"""Of this client; as in pyproject.toml."""
 
 USER_AGENT = f"syncnet-client/{VERSION}"
 
@@ -20,7 +25,6 @@ FILE_NAME = "recording"
 """What every recording is called: the service looks at none, and a name can tell of people."""
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-_LASTING = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.TooManyRedirects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,10 @@ class Address:
 def address(base_url: str, key: str | None, token: str | None) -> Address:
     """Raises ValueError for what is no address of a service, and for two ways in at once. The
     messages repeat neither key nor token."""
-    url = httpx.URL(base_url)
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:  # which may repeat a password
+        raise ValueError("base_url is no address") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("base_url must be http://… or https://…")
     if url.userinfo or url.query or url.fragment:
@@ -65,12 +72,35 @@ def prepared(step: Send, to: Address) -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         if request.recording is not None:
             what = request.recording
-            body = stack.enter_context(what.open("rb")) if isinstance(what, Path) else what
+            file = stack.enter_context(what.open("rb") if isinstance(what, Path) else BytesIO(what))
+            body = _Timely(file, time.monotonic() + step.left_s)
             given["files"] = {"video": (FILE_NAME, body, "application/octet-stream")}
-            given["data"] = request.form
-        elif request.json is not None:
-            given["json"] = request.json
+            given["data"] = {n: _text(value) for n, value in (request.fields or {}).items()}
+        elif request.fields is not None:
+            given["json"] = request.fields
         yield given
+
+
+class _Timely:
+    """A file that can be read until then, so that a slow line does not outlast the caller's
+    patience: httpx has a limit for each piece alone."""
+
+    def __init__(self, file: BufferedIOBase, end: float) -> None:
+        self._file = file
+        self._end = end
+
+    def read(self, size: int = -1) -> bytes:
+        if time.monotonic() > self._end:
+            raise httpx.WriteTimeout("The recording could not be sent in time.")
+        return self._file.read(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def _text(value: Any) -> str:
+    """A field as a form has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def stays_open(step: Send, response: httpx.Response) -> bool:
@@ -93,7 +123,8 @@ def broken(error: httpx.RequestError) -> Broken:
         reason = "The connection to the service broke."
     else:
         reason = "The service cannot be reached."
-    return Broken(reason, sent, isinstance(error, _LASTING) or _distrusted(error), error)
+    lasting = isinstance(error, httpx.LocalProtocolError) or _distrusted(error)
+    return Broken(reason, sent, lasting, error)
 
 
 def _distrusted(error: BaseException | None) -> bool:

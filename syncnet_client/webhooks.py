@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from syncnet_client.errors import NotGenuine
 from syncnet_client.parsing import parse
@@ -30,9 +30,16 @@ _PREFIX = "whsec_"
 _KEY_BYTES = range(24, 65)
 
 
+class Headers(Protocol):
+    """A mapping, or what frameworks have in place of one."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What has happened. type: `job.succeeded`, `job.failed` or `job.cancelled`; timestamp: when;
+    """What has happened. type: `job.succeeded`, `job.failed` or `job.cancelled`; of a stream that
+    `syncnet-service stream` follows, `stream.out_of_sync` or `stream.in_sync`; timestamp: when;
     data: what else is told of it; raw: the whole message."""
 
     type: str
@@ -42,7 +49,8 @@ class Event:
 
     @property
     def job_id(self) -> str:
-        """The job that it happened to: `client.job` or `client.wait` has the rest."""
+        """The job that it happened to: `client.job` or `client.wait` has the rest. Empty where it
+        happened to none."""
         return str(self.data.get("job_id", ""))
 
 
@@ -57,7 +65,7 @@ class Delivery:
 
 
 def verify(
-    headers: Mapping[str, str],
+    headers: Headers,
     body: bytes,
     secrets: str | Iterable[str],
     *,
@@ -84,12 +92,17 @@ def verify(
         raise NotGenuine("webhook-timestamp is no time")
     if abs((time.time() if now is None else now) - int(sent)) > tolerance_s:
         raise NotGenuine("the message is too old, or from the future")
-    signed = f"{message_id}.{sent}.".encode() + body
+    signed = _bytes(f"{message_id}.{sent}.") + body
     expected = [b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys]
-    offered = [one.encode() for one in signatures.split(" ")]
-    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in offered):
+    offered = map(_bytes, signatures.split(" "))
+    if not any(hmac.compare_digest(ours, theirs) for theirs in offered for ours in expected):
         raise NotGenuine("no signature is right")
     return Delivery(message_id, int(sent), parse(Event, body))
+
+
+def _bytes(text: str) -> bytes:
+    """Of a header, whatever a stranger put into it and however a framework decoded that."""
+    return text.encode(errors="surrogatepass")
 
 
 def _key(secret: str) -> bytes:

@@ -1,5 +1,5 @@
-"""Both clients under one interface, and servers for their tests: one that fails as
-it is told to, one that receives webhooks.
+"""Both clients under one interface, and servers for their tests: the service with doubles in it,
+one that fails as it is told to, one that receives webhooks.
 """
 
 import asyncio
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import service_doubles as doubles
+from flask import Flask
 
 from service import responses
 from service.jobs import records
+from service.streams.supervisor import Supervisor
 from syncnet_client import AsyncClient, Client, Retries
 
 KINDS = ("blocking", "asyncio")
@@ -24,6 +26,16 @@ AT_ONCE = Retries(times=3, backoff_s=0)
 
 Opener = Callable[..., Any]
 """`opened(url, …)`: a client."""
+
+
+def make_app() -> Flask:
+    """The application with doubles in place of the analysis and of what follows streams, set up
+    from the environment."""
+    app = doubles.make_app()
+    app.extensions["supervisor"] = Supervisor(
+        app.extensions["settings"], app.extensions["stream_store"], "stream_doubles"
+    )
+    return app
 
 
 class Waited:
@@ -173,7 +185,8 @@ class Rude(BaseHTTPRequestHandler):
     script: "Script"
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = 0 if self.script.unread else int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
         with self.script.lock:
             self.script.seen.append(Seen(self.command, self.path, headers, body))
@@ -196,11 +209,13 @@ class Rude(BaseHTTPRequestHandler):
 
 @dataclass
 class Script:
-    """What a server is to reply, and what it was asked. ending: set when the test is over."""
+    """What a server is to reply, and what it was asked. unread: bodies are left to the replies;
+    ending: set when the test is over."""
 
     url: str
     replies: list[Reply] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    unread: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     ending: threading.Event = field(default_factory=threading.Event)
 
@@ -300,8 +315,8 @@ def streamed(*pieces: bytes, broken: bool = False) -> Reply:
     return reply
 
 
-def event(kind: str, data: Any, end: str = "\n") -> bytes:
-    return f"id: 1{end}event: {kind}{end}data: {json.dumps(data)}{end}{end}".encode()
+def event(kind: str, data: Any, end: str = "\n", number: int = 1) -> bytes:
+    return f"id: {number}{end}event: {kind}{end}data: {json.dumps(data)}{end}{end}".encode()
 
 
 def progress(state: str, stage: str | None = None, done: float = 0.0) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 import base64
 import io
+import json
 import os
 import re
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -15,31 +18,39 @@ from typing import Any
 import httpx
 import pytest
 import service_doubles as doubles
+import stream_doubles
 from client_doubles import KINDS, UNKNOWN, Held, Hook, Opener, opening, receiving
 from serving import Server
 
 from service import webhooks as service_webhooks
 from syncnet_client import (
     AnalysisTimedOut,
+    Ended,
     Forbidden,
     Job,
     JobGone,
     NotFound,
     NotGenuine,
+    OnServer,
+    Opened,
     Progress,
     RecordingRefused,
     RequestRefused,
     ServiceError,
     ServiceFailed,
     Source,
+    Stream,
+    StreamFailed,
     Unauthorized,
     Unavailable,
     Verdict,
+    Window,
     webhooks,
 )
 from syncnet_client.answers import Health, Token
 
 ROOT = Path(__file__).resolve().parents[1]
+STREAMS = "http://streams.example"
 KEY = "a-key-of-sixteen-characters-or-more"
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
@@ -60,11 +71,16 @@ def hook() -> Iterator[Hook]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[str]:
-    """The address of a service whose networks are doubles."""
+    """The address of a service whose networks and streams are doubles."""
+    recording = tmp_path_factory.mktemp("videos") / "clips" / "recording.webm"
+    recording.parent.mkdir()
+    recording.write_bytes(b"answer")
     with Server(
         tmp_path_factory.mktemp("service"),
-        "service_doubles:make_app()",
+        "client_doubles:make_app()",
         API_KEY=KEY,
+        MAX_STREAMS=8,
+        VIDEO_ROOT=recording.parents[1],
         ALLOW_ANONYMOUS="true",
         RATE_LIMIT_PER_MINUTE=0,
         WEBHOOK_SECRET=SECRET,
@@ -148,6 +164,23 @@ def test_wishes_reach_the_service(service: str, opened: Opener) -> None:
     assert "session_id" in malformed.value.detail
     with pytest.raises(TypeError, match="sesion_id"):
         client.score(b"answer", sesion_id="misspelt")
+
+
+def test_a_recording_on_the_server_is_scored_where_it_lies(service: str, opened: Opener) -> None:
+    client = opened(service, key=KEY)
+    source = OnServer("clips/recording.webm")
+    verdict = client.score(source, session_id="visit-4", consent=True, metadata={"kiosk": 7})
+    assert (verdict.session_id, verdict.decision) == ("visit-4", "ALLOW")
+    job = client.submit(source, idempotency_key=f"a key: {uuid.uuid4()}", partial=True)
+    assert client.wait(job).decision == "ALLOW"
+    with pytest.raises(NotFound) as missing:
+        client.score(OnServer("clips/none.webm"))
+    assert missing.value.code == "no_such_file"
+    visitor = opened(service, token=client.create_token().token)
+    for asked, path in ((client, "../data/jobs.sqlite"), (visitor, source.path)):
+        with pytest.raises(Forbidden) as refused:
+            asked.score(OnServer(path))
+        assert refused.value.code == "path_refused"
 
 
 def test_a_refused_recording_says_what_and_what_to_do(service: str, opened: Opener) -> None:
@@ -365,6 +398,76 @@ def test_health_says_what_is_there(service: str, opened: Opener) -> None:
     assert health.config["max_video_size_mb"] == 10
 
 
+def test_it_is_ready(service: str, opened: Opener) -> None:
+    ready = opened(service).ready()
+    assert ready
+    assert ready.reasons == ()
+
+
+@pytest.mark.slow
+def test_it_says_why_it_is_not_ready(opened: Opener, tmp_path: Path) -> None:
+    with Server(tmp_path, "client_doubles:make_app()", LOCAL_WORKER="false") as idle:
+        ready = opened(f"http://127.0.0.1:{idle.port}").ready()
+    assert not ready
+    assert ready.reasons == ("no_worker",)
+
+
+def test_a_stream_is_followed_to_its_end(service: str, opened: Opener) -> None:
+    client = opened(service, key=KEY)
+    stream = client.begin_stream(f"{STREAMS}/windows-3")
+    assert isinstance(stream, Stream)
+    assert stream.links["self"] == f"/streams/{stream.stream_id}"
+    first, *windows, last = client.stream_events(stream)
+    assert first == Opened(live=True, width=640, height=480)
+    told: dict[str, Any] = stream_doubles.WINDOW | {"doubts": ()}
+    assert windows == [Window(**(told | {"number": number})) for number in range(3)]
+    assert last == Ended(reason="complete", message="", windows=1, end_s=10.0)
+    assert list(client.stream_events(stream.stream_id)) == [first, *windows, last]
+    while (now := client.stream(stream)).state == "running":
+        time.sleep(0.01)
+    assert now.window == windows[-1]
+    assert now.created == stream.created
+    for asked in (client.stream, client.end_stream, lambda one: list(client.stream_events(one))):
+        with pytest.raises(NotFound) as unknown:
+            asked(UNKNOWN)
+        assert unknown.value.code == "no_such_stream"
+
+
+def test_a_stream_is_ended_by_who_began_it(service: str, opened: Opener) -> None:
+    client = opened(service, key=KEY)
+    stream = client.begin_stream(f"{STREAMS}/hold")
+    with pytest.raises(NotFound):
+        opened(service).end_stream(stream)
+    following = client.stream_events(stream)
+    assert isinstance(next(following), Opened)
+    assert isinstance(next(following), Window)
+    client.end_stream(stream)
+    assert [event.reason for event in following] == ["stopped"]
+    client.end_stream(stream.stream_id)
+
+
+def test_how_a_stream_is_followed_and_why_it_cannot_be(service: str, opened: Opener) -> None:
+    client = opened(service)
+    wanted = {
+        "window_s": 4.0,
+        "stride_s": 1.0,
+        "buffer_s": 8.0,
+        "band_frames": 5.0,
+        "alert_after": 2,
+    }
+    with pytest.raises(StreamFailed) as told:
+        list(client.stream_events(client.begin_stream(f"{STREAMS}/wanted", **wanted)))
+    assert json.loads(told.value.message) == {"url": f"{STREAMS}/wanted", **wanted}
+    with pytest.raises(StreamFailed, match=r"^stream_unavailable: 404 Look\.$") as away:
+        list(client.stream_events(client.begin_stream(f"{STREAMS}/away")))
+    assert (away.value.code, away.value.advice) == ("stream_unavailable", "Look.")
+    with pytest.raises(RequestRefused) as refused:
+        client.begin_stream("ftp://streams.example/x")
+    assert refused.value.code == "address_refused"
+    with pytest.raises(TypeError, match="windows_s"):
+        client.begin_stream(f"{STREAMS}/x", windows_s=4)
+
+
 def test_a_delivery_of_the_service_is_genuine(service: str, opened: Opener, hook: Hook) -> None:
     url = f"http://127.0.0.1:{hook.port}/hook"
     job = opened(service).submit(b"answer", webhook_url=url)
@@ -385,7 +488,8 @@ def test_health_has_the_fields_that_the_service_answers(service: str) -> None:
 
 PAGES = (ROOT / "syncnet_client" / "README.md", ROOT / "docs" / "client.md")
 ADDRESS = "http://127.0.0.1:5000"
-"""The one that stands in the examples."""
+STREAM = "https://example.org/live.m3u8"
+"""Those that stand in the examples."""
 
 EXAMPLE = re.compile(r"<!-- example: ([\w-]+) -->\n```python\n(.*?)```", re.DOTALL)
 EXAMPLES = {
@@ -404,7 +508,37 @@ def test_the_examples_run(
     (tmp_path / "recording.webm").write_bytes(b"answer")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SYNCNET_KEY", KEY)
-    exec(compile(code.replace(ADDRESS, service), name, "exec"), {"__name__": name})
+    code = code.replace(ADDRESS, service).replace(STREAM, f"{STREAMS}/windows-2")
+    exec(compile(code, name, "exec"), {"__name__": name})
+
+
+MISUSES = """
+from syncnet_client import Client
+
+client = Client("http://127.0.0.1:5000")
+client.jobs(risk="low")
+client.score(b"x", sesion_id="visit-17")
+client.score("x").decision = "BLOCK"
+"""
+
+
+@pytest.mark.slow
+def test_the_examples_pass_a_strict_type_check_and_misuses_do_not(tmp_path: Path) -> None:
+    """As mypy sees the package from outside."""
+    for name, code in {**EXAMPLES, "misuses.py-all": MISUSES}.items():
+        (tmp_path / re.sub(r"\W", "_", name)).with_suffix(".py").write_text(code)
+    found = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=cache", "."],
+        cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert re.findall(r"^(\w+)\.py:\d+: error: .*\[([\w-]+)\]$", found.stdout, re.MULTILINE) == [
+        ("misuses_py_all", "arg-type"),
+        ("misuses_py_all", "call-arg"),
+        ("misuses_py_all", "misc"),
+    ], found.stdout
 
 
 def test_a_receiver_answers_what_is_genuine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import stream_doubles
 from client_doubles import (
     AT_ONCE,
     KINDS,
@@ -44,6 +45,8 @@ from syncnet_client import (
     AsyncClient,
     Client,
     ConnectionFailed,
+    Ended,
+    Job,
     NotFound,
     Progress,
     RecordingRefused,
@@ -55,6 +58,8 @@ from syncnet_client import (
     UnexpectedAnswer,
     Verdict,
     WaitTimeout,
+    Window,
+    plans,
 )
 from syncnet_client.requests import jobs as jobs_request
 
@@ -111,12 +116,15 @@ def test_where_nobody_listens_that_is_said(opened: Opener) -> None:
     assert isinstance(caught.value.__cause__, httpx.ConnectError)
 
 
-def test_a_token_is_not_asked_for_twice(rude: Script, opened: Opener) -> None:
-    """The first may have been made; a refusal says that it was not."""
+def test_what_may_have_been_made_is_not_asked_for_twice(rude: Script, opened: Opener) -> None:
+    """A refusal says that it was not."""
+    client = opened(rude.url, retries=AT_ONCE)
     rude.replies = [cut]
-    with pytest.raises(ConnectionFailed):
-        opened(rude.url, retries=AT_ONCE).create_token()
-    assert len(rude.seen) == 1
+    for asked in (client.create_token, lambda: client.begin_stream("http://streams.example/x")):
+        rude.seen.clear()
+        with pytest.raises(ConnectionFailed):
+            asked()
+        assert len(rude.seen) == 1
     token = {"token": "ut_x", "expires_at": "2026-11-21T10:00:00Z", "uploads": 2}
     rude.replies = [refused(503, "busy", "0"), said(token | {"session_id": None}, 201)]
     assert opened(rude.url, retries=AT_ONCE).create_token(uploads=2).token == "ut_x"
@@ -235,6 +243,89 @@ def test_patience_has_an_end(rude: Script, opened: Opener) -> None:
         client.wait(UNKNOWN, timeout=0)
 
 
+@pytest.mark.parametrize("asked", ["100000", "9" * 400])
+def test_a_service_that_wants_to_be_left_alone_is_looked_at_now_and_then(
+    rude: Script,
+    opened: Opener,
+    told: dict[str, Any],
+    asked: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plans, "LONGEST_S", 0.01)
+    done = said(job_told("succeeded", result=told))
+    rude.replies = [said(job_told("running"), Retry_After=asked), done]
+    assert opened(rude.url).wait(UNKNOWN, timeout=None).raw == told
+    later = streamed(f"retry: {asked}000\n\n".encode(), event("progress", progress("running")))
+    rude.replies = [later, streamed(event("result", told))]
+    assert [type(one) for one in opened(rude.url).events(UNKNOWN)] == [Progress, Verdict]
+
+
+def test_an_upload_over_a_slow_line_does_not_outlast_patience(
+    rude: Script, opened: Opener, tmp_path: Path
+) -> None:
+    """Each piece arrives in time, and all of them would not."""
+
+    def slow(handler: Rude) -> None:
+        while not handler.script.ending.wait(0.02) and handler.rfile.read(65536):
+            pass
+        handler.close_connection = True
+
+    rude.replies = [slow]
+    rude.unread = True
+    path = tmp_path / "recording"
+    path.write_bytes(bytes(40_000_000))
+    client = opened(rude.url, retries=AT_ONCE)
+    for method in (client.score, client.submit):
+        for source in (path, path.read_bytes()):
+            with pytest.raises(WaitTimeout) as caught:
+                method(source, timeout=0.3, idempotency_key="mine")
+            assert caught.value.idempotency_key == "mine"
+    assert len(rude.seen) == 4
+
+
+def test_progress_is_told_where_it_changes(
+    rude: Script, opened: Opener, told: dict[str, Any]
+) -> None:
+    running = said(job_told("running", stage="decode"), Retry_After="0")
+    rude.replies = [running, running, said(job_told("succeeded", result=told))]
+    seen: list[Job] = []
+    opened(rude.url).wait(UNKNOWN, on_progress=seen.append)
+    assert [one.state for one in seen] == ["running", "succeeded"]
+
+
+def test_progress_may_be_awaited(rude: Script, told: dict[str, Any]) -> None:
+    rude.replies = [said(job_told("succeeded", result=told))]
+    seen: list[Job] = []
+
+    async def on_progress(job: Job) -> None:
+        await asyncio.sleep(0)
+        seen.append(job)
+
+    async def main() -> None:
+        async with AsyncClient(rude.url) as client:
+            await client.wait(UNKNOWN, on_progress=on_progress)
+
+    asyncio.run(main())
+    assert [one.state for one in seen] == ["succeeded"]
+
+
+@pytest.mark.parametrize("code", [200, 503])
+def test_readiness_is_an_answer_whatever_its_status(
+    rude: Script, opened: Opener, code: int
+) -> None:
+    client = opened(rude.url, retries=AT_ONCE)
+    word = "ready" if code == 200 else "not_ready"
+    rude.replies = [page(503), said({"status": word, "reasons": []}, code, Retry_After="9")]
+    assert bool(client.ready()) is (code == 200)
+    assert [one.path for one in rude.seen] == ["/health/ready"] * 2
+    rude.replies = [page(503)]
+    with pytest.raises(Unavailable):
+        client.ready()
+    rude.replies = [said({"status": "not_ready", "reasons": []}, 503)]
+    with pytest.raises(Unavailable):
+        client.health()
+
+
 # Events
 
 
@@ -278,9 +369,12 @@ def test_a_stream_that_is_kept_open_does_not_outlast_patience(rude: Script, open
 
 def test_events_that_never_come_are_given_up(rude: Script, opened: Opener) -> None:
     rude.replies = [streamed(RETRY, broken=True)]
-    with pytest.raises(ConnectionFailed, match="again and again"):
-        list(opened(rude.url, retries=AT_ONCE).events(UNKNOWN))
-    assert len(rude.seen) == 1 + AT_ONCE.times
+    client = opened(rude.url, retries=AT_ONCE)
+    for follow in (client.events, client.stream_events):
+        rude.seen.clear()
+        with pytest.raises(ConnectionFailed, match="again and again"):
+            list(follow(UNKNOWN))
+        assert len(rude.seen) == 1 + AT_ONCE.times
 
 
 def test_events_that_fall_silent_are_asked_for_again(
@@ -293,6 +387,31 @@ def test_events_that_fall_silent_are_asked_for_again(
     rude.replies = [silent, streamed(RETRY, event("result", told))]
     found = list(opened(rude.url, retries=AT_ONCE, timeout=0.3).events(UNKNOWN))
     assert [type(one) for one in found] == [Progress, Verdict]
+
+
+def test_a_stream_goes_on_after_the_last_event_that_came(rude: Script, opened: Opener) -> None:
+    windows = [stream_doubles.WINDOW | {"number": number} for number in range(2)]
+    ended = {"reason": "complete", "message": "", "windows": 2, "end_s": 12}
+    second = event("window", windows[1], number=8)
+    quiet = streamed(RETRY, b": keep-alive\n\n", broken=True)
+    rude.replies = [
+        streamed(RETRY, event("window", windows[0], number=7), second[:30], broken=True),
+        *[quiet] * (2 * AT_ONCE.times),  # as behind a proxy that ends what lasts
+        streamed(RETRY, second, event("news", {"of": "a newer service"}, number=9)),
+        streamed(RETRY, event("ended", ended, number=10)),
+    ]
+    found = list(opened(rude.url, retries=AT_ONCE).stream_events(UNKNOWN))
+    assert [type(one) for one in found] == [Window, Window, Ended]
+    assert [one.number for one in found[:2]] == [0, 1]
+    assert {one.path for one in rude.seen} == {f"/streams/{UNKNOWN}/events"}
+    after = [one.headers.get("last-event-id") for one in rude.seen]
+    assert after == [None, *["7"] * (2 * AT_ONCE.times + 1), "9"]
+
+
+def test_patience_with_a_stream_has_an_end(rude: Script, opened: Opener) -> None:
+    rude.replies = [streamed(RETRY, event("window", stream_doubles.WINDOW))]
+    with pytest.raises(WaitTimeout):
+        list(opened(rude.url, retries=AT_ONCE).stream_events(UNKNOWN, timeout=0.1))
 
 
 # What is sent, and what is no service
@@ -426,9 +545,10 @@ def _self_signed() -> bytes:
 
 def test_what_cannot_be_asked_is_refused_before_it_is(opened: Opener) -> None:
     client = opened(f"http://127.0.0.1:{free_port()}")
-    for job_id in ("", ".", ".."):
-        with pytest.raises(ValueError, match="id"):
-            client.job(job_id)
+    for no_id in ("", ".", ".."):
+        for method in (client.job, client.delete, client.stream, client.end_stream):
+            with pytest.raises(ValueError, match="id"):
+                method(no_id)
     for key in ("", "ü", "a\nb"):
         with pytest.raises(ValueError, match="printable"):
             client.score(b"x", idempotency_key=key)

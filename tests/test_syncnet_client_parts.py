@@ -11,11 +11,13 @@ import tomllib
 import zipfile
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime
+from email.message import Message
 from functools import cache
 from pathlib import Path
 from shutil import copytree
 from typing import Any, get_args, get_type_hints
 
+import httpx
 import pytest
 from client_doubles import (
     job_told,
@@ -23,6 +25,7 @@ from client_doubles import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.datastructures import Headers
 
 import syncnet_client
 from service import webhooks as service_webhooks
@@ -41,6 +44,8 @@ from syncnet_client import (
     Retries,
     ServiceError,
     ServiceFailed,
+    Stream,
+    StreamFailed,
     Unauthorized,
     UnexpectedAnswer,
     Verdict,
@@ -52,6 +57,8 @@ from syncnet_client.errors import service_error
 from syncnet_client.parsing import build, parse
 from syncnet_client.retries import backoff, retry_after
 from syncnet_client.sse import Parser, ServerEvent
+from syncnet_client.streams import EVENTS, Failure
+from workflows.stream import events as stream_events
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "syncnet_client"
@@ -75,6 +82,8 @@ def told() -> dict[str, Any]:
         ("127.0.0.1:5000", {}),
         ("ftp://127.0.0.1", {}),
         ("http://", {}),
+        ("http://127.0.0.1:port", {}),
+        ("http://user:password@127.0.0.1:99999", {}),
         ("http://user:password@127.0.0.1", {}),
         ("http://127.0.0.1/?x=1", {}),
         ("http://127.0.0.1", {"key": "sk_x", "token": "ut_x"}),
@@ -135,6 +144,9 @@ def dataclasses_in(hint: Any) -> list[type]:
 OLDER_NAMES = {"ProblemBody": {"error", "message"}}
 """Copies of other fields, which the client leaves out."""
 
+UNDESCRIBED = {("StreamBody", "window")}
+"""Objects that the document says no more of."""
+
 
 @pytest.mark.parametrize(
     ("kind", "schema"),
@@ -145,6 +157,7 @@ OLDER_NAMES = {"ProblemBody": {"error", "message"}}
         (Problem, "ProblemBody"),
         (Token, "TokenBody"),
         (JobPage, "HistoryBody"),
+        (Stream, "StreamBody"),
     ],
 )
 def test_answers_have_the_fields_that_the_service_describes(kind: type, schema: str) -> None:
@@ -161,6 +174,8 @@ def test_answers_have_the_fields_that_the_service_describes(kind: type, schema: 
         names = {one.name for one in fields(ours)} - {"raw"}
         assert names == set(described) - OLDER_NAMES.get(theirs, set()), (ours, theirs)
         for name in names:
+            if (theirs, name) in UNDESCRIBED:
+                continue
             nested = dataclasses_in(hints[name])
             # Links are a plain mapping here.
             referred = [one for one in inner(described[name]) if one != "Links"]
@@ -170,6 +185,23 @@ def test_answers_have_the_fields_that_the_service_describes(kind: type, schema: 
     assert schemas()[schema]["examples"]
     for example in schemas()[schema]["examples"]:
         assert isinstance(build(kind, example), kind)
+
+
+def test_events_of_streams_have_the_fields_that_the_service_tells() -> None:
+    """By the dataclasses that it makes them of; their window is also that of a stream."""
+    pending = [(EVENTS[name], kind) for kind, name in stream_events.NAMES.items()]
+    assert len(pending) == len(EVENTS)
+    compared = set()
+    while pending:
+        ours, theirs = pending.pop()
+        compared.add(theirs)
+        hints, their_hints = get_type_hints(ours), get_type_hints(theirs)
+        assert list(hints) == list(their_hints), ours
+        for name in hints:
+            nested, referred = dataclasses_in(hints[name]), dataclasses_in(their_hints[name])
+            assert len(nested) == len(referred), (ours, name)
+            pending += zip(nested, referred, strict=True)
+    assert compared == {*stream_events.NAMES, stream_events.Failure}
 
 
 def test_what_a_newer_service_adds_is_borne_and_kept(told: dict[str, Any]) -> None:
@@ -215,6 +247,13 @@ def test_what_is_of_another_kind_is_named(
         build(Verdict, body)
 
 
+def test_answers_cross_processes(told: dict[str, Any]) -> None:
+    for answer in (build(Verdict, told), build(Job, job_told("succeeded", result=told))):
+        copy = pickle.loads(pickle.dumps(answer))
+        assert copy == answer
+        assert copy.raw == answer.raw
+
+
 def test_a_time_that_is_none_is_named() -> None:
     for created in (7, "yesterday"):
         with pytest.raises(UnexpectedAnswer, match=r"Job\.created"):
@@ -235,6 +274,8 @@ def test_errors_cross_processes() -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), copy.problem, copy.retry_after) == (RecordingRefused, error.problem, 3.0)
     assert str(copy) == str(error) == "no_face (422): nobody [request r]"
+    failed = StreamFailed(Failure("stream_unavailable", "404", "Look."))
+    assert str(pickle.loads(pickle.dumps(failed))) == str(failed) == "stream_unavailable: 404 Look."
     late = pickle.loads(pickle.dumps(WaitTimeout("late", "job", "key")))
     assert (str(late), late.job_id, late.idempotency_key) == ("late", "job", "key")
 
@@ -285,12 +326,16 @@ def test_nothing_that_is_said_of_when_to_come_back_breaks_anything(text: str) ->
     assert seconds is None or seconds >= 0
 
 
-@given(attempt=st.integers(0, 40), backoff_s=st.floats(0, 10), longest_s=st.floats(0, 100))
+@given(
+    attempt=st.integers(0, 5000),
+    backoff_s=st.floats(0.001, 10) | st.just(0.0),
+    longest_s=st.floats(0, 100),
+)
 def test_pauses_grow_and_stay_within_bounds(
     attempt: int, backoff_s: float, longest_s: float
 ) -> None:
     rules = Retries(times=3, backoff_s=backoff_s, longest_s=longest_s)
-    longest = min(backoff_s * 2**attempt, longest_s)
+    longest = min(backoff_s * 2.0 ** min(attempt, 100), longest_s)
     assert longest / 2 <= backoff(attempt, rules) <= longest
 
 
@@ -320,6 +365,21 @@ def test_a_pause_between_connections_is_read() -> None:
     assert parser.retry_s == 0.25
 
 
+def test_the_id_of_an_event_is_that_of_the_last_one_that_is_whole() -> None:
+    parser = Parser("3")
+    assert parser.feed(b"id: 4\ndata: a\n") == []
+    assert (parser.last_id, parser.heard) == ("3", False)
+    assert parser.feed(b"\n") == [ServerEvent("message", "a")]
+    assert (parser.last_id, parser.heard) == ("4", True)
+    parser.feed(b"data: no id\n\nid: 5\0\n\nid: 6\n")
+    assert parser.last_id == "4"
+    silent = Parser()
+    silent.feed(b"retry: 1\n\n")
+    assert not silent.heard
+    silent.feed(b": keep-alive\n\n")
+    assert silent.heard
+
+
 # Webhooks
 
 MESSAGE = b'{"type":"job.failed","timestamp":"2023-11-14T22:13:20.250Z","data":{"job_id":"7"}}'
@@ -342,6 +402,14 @@ def test_a_genuine_message_is_told() -> None:
     signed = headers_of()
     signed["Webhook-Signature"] = f"v1a,xyz nonsense  {signed['Webhook-Signature']}"
     assert webhooks.verify(signed, MESSAGE, (OTHER_SECRET, SECRET), now=SENT) == delivery
+
+
+def test_headers_are_taken_as_frameworks_have_them() -> None:
+    message = Message()
+    for name, value in headers_of().items():
+        message[name] = value
+    for headers in (message, Headers(headers_of()), httpx.Headers(headers_of())):
+        assert webhooks.verify(headers, MESSAGE, SECRET, now=SENT).id == "msg_1"
 
 
 def test_the_published_example_is_genuine() -> None:
@@ -375,6 +443,8 @@ def test_what_is_not_genuine_says_why() -> None:
         ("Webhook-Timestamp", str(SENT + 301), "future"),
         ("Webhook-Signature", "", "no signature"),
         ("Webhook-Signature", "v1,ü", "no signature"),
+        ("Webhook-Signature", "v1,\udc80", "no signature"),
+        ("Webhook-Id", "\ud800", "no signature"),
     ):
         with pytest.raises(NotGenuine, match=why):
             webhooks.verify(headers_of() | {name: value}, MESSAGE, SECRET, now=SENT)
@@ -413,7 +483,8 @@ def test_it_needs_httpx_and_nothing_else() -> None:
 
 
 def test_its_core_does_no_io() -> None:
-    for name in ("answers", "errors", "parsing", "plans", "requests", "retries", "sse"):
+    pure = ("answers", "errors", "parsing", "plans", "requests", "retries", "sse", "streams")
+    for name in pure:
         tree = ast.parse((PACKAGE / f"{name}.py").read_text())
         names = {getattr(node, "module", None) for node in ast.walk(tree)}
         names |= {
