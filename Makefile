@@ -16,8 +16,10 @@ CODE := app.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fu
 serve: $(VENV)/.ready
 	$(BIN)/gunicorn app:app -c gunicorn_config.py
 
+# Three at a time: many wait for a camera, a countdown or a process more than they compute.
 test: $(VENV)/.ready-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile -m "not alone"
+	$(BIN)/pytest -m alone
 
 test-quick: $(VENV)/.ready-dev
 	$(BIN)/pytest -m "not slow" -n 3

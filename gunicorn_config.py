@@ -14,7 +14,7 @@ from typing import Any
 
 from service import logs
 from service.settings import SettingsError, load_or_exit
-from service.starting import check_networks
+from service.starting import announcement, check_networks
 
 _settings = load_or_exit()
 logs.setup(_settings.log_level, _settings.log_format)
@@ -133,6 +133,15 @@ def post_worker_init(worker: Any) -> None:
     # second, in which nobody is answered.
     gc.collect()
     gc.freeze()
+    if worker.age == 1:  # the first process of this service, not one that replaces another
+        _tell_people(worker.sockets)
+
+
+def _tell_people(listeners: Iterable[Any]) -> None:
+    """In a terminal only: what else reads standard error expects JSON."""
+    addresses = [str(listener) for listener in listeners]
+    if sys.stderr.isatty() and addresses[0].startswith("http"):  # a Unix socket has no page
+        print(announcement(addresses[0]), file=sys.stderr, flush=True)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

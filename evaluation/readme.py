@@ -19,6 +19,11 @@ from evaluation.samples import DEMO, talking_clip
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_LIST = 4
+FIRST = (
+    *("combined_score", "risk_level", "decision", "reason_codes", "inconclusive"),
+    *("offset_frames", "confidence", "min_dist"),
+)
+"""Fields that are shown before all of them are."""
 
 
 def main() -> None:
@@ -59,12 +64,23 @@ def request_and_answer() -> str:
                 answer = app.test_client().post("/score", data={"video": (video, path.name)})
     finally:
         close(app)
-    body = inline_lists(json.dumps(shortened(answer.get_json()), indent=2, ensure_ascii=False))
+    return shown(shortened(answer.get_json()))
+
+
+def shown(answer: Any) -> str:
+    """The request, of its answer what most come for, and on request the rest."""
     return (
         "```sh\ncurl -F video=@demo/in_sync.webm http://localhost:5000/score\n```\n\n"
-        f"<details open><summary>The answer (long lists shortened)</summary>\n\n"
-        f"```json\n{body}\n```\n\n</details>"
+        "The answer, beside much else:\n\n"
+        f"{block({name: answer[name] for name in FIRST})}\n\n"
+        "<details><summary>The whole answer (long lists shortened)</summary>\n\n"
+        f"{block(answer)}\n\n</details>"
     )
+
+
+def block(value: Any) -> str:
+    """As JSON on a page."""
+    return f"```json\n{inline_lists(json.dumps(value, indent=2, ensure_ascii=False))}\n```"
 
 
 def shortened(value: Any) -> Any:

@@ -1,5 +1,7 @@
-"""What settings name and is not here, found at the start instead of by the first recording."""
+"""The start: what settings name and is not here is found by it, not by the first recording, and who
+started the service by hand is told where its page is."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,13 @@ def _check_cuda() -> None:
             "settings: DEVICE=cuda: there is none here, or this torch has no use for it; set it "
             "to auto or cpu"
         )
+
+
+def announcement(listens_on: str) -> str:
+    """One line for people. listens_on: a URL without a path; an address that means this machine, or
+    all of it, is called localhost, where browsers hand out camera and microphone without HTTPS."""
+    here = re.sub(r"//(127\.0\.0\.1|0\.0\.0\.0|\[::1?\]):", "//localhost:", listens_on)
+    return f"The page is at {here}/ and Ctrl+C stops the service."
 
 
 def _missing(name: str, path: Path, kind: str) -> str:

@@ -11,7 +11,7 @@ from faults import processes
 from faults.harness import Role, Service
 from faults.hostile_files import BOMBS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ROLES: tuple[Role, ...] = ("web", "worker", "scorer")
 LONGEST_S = 5.0

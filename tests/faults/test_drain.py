@@ -20,7 +20,7 @@ GONE_WITHIN_S = 25.0
 SENDERS = 8
 WAITING = 4
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3600)]
 
 
 class Waiting:

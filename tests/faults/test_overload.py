@@ -20,7 +20,7 @@ SOAK_SALVOS = 50
 REFUSED_WITHIN_MS = 200.0
 HEALTH_P99_MS = 100.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
 
 @dataclass(frozen=True, slots=True)

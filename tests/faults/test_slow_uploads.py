@@ -24,7 +24,7 @@ HEARD_OUT_WITHIN_S = 6.0
 """Of a body that is little too large some more is read, so that the sender hears the answer."""
 MEBIBYTE = 1024 * 1024
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3600)]
 
 HEAD = (
     "POST /score HTTP/1.1\r\n"

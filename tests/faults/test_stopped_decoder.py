@@ -12,7 +12,7 @@ from evaluation.samples import talking_clip
 from faults import processes
 from faults.harness import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 LIMIT_S = 4.0
 WITHIN_S = 2.0
