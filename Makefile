@@ -16,9 +16,10 @@ CODE := app.py syncnet_wrapper.py efficientnet_detector.py frame_extractor.py fu
 serve: $(VENV)/.ready
 	$(BIN)/gunicorn app:app -c gunicorn_config.py
 
-# Three at a time: many wait for a camera, a countdown or a process more than they compute.
+# Three at a time, since many wait more than they compute; file by file, so that those of a file share
+# their service, and in order, so that the longest are not last.
 test: $(VENV)/.ready-dev
-	$(BIN)/pytest -n 3 --dist loadfile -m "not alone"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/pytest -m alone
 
 test-quick: $(VENV)/.ready-dev

@@ -66,7 +66,7 @@ async function run() {
   const readings = [];
   await new Promise((resolve) => {
     const check = new module.CameraCheck({
-      video: { readyState: 4, videoWidth: 640, videoHeight: 480 },
+      video: { readyState: 4, videoWidth: task.width, videoHeight: task.height },
       recorder: { level: () => 0.5 },
       onReading: (reading) => {
         readings.push(reading);

@@ -79,6 +79,19 @@ def test_a_page_keeps_to_its_policy(client: FlaskClient, path: str) -> None:
             assert client.get(address).status_code == 200, address
 
 
+def test_every_style_is_for_something() -> None:
+    sheets = "".join(path.read_text() for path in views.STATIC.glob("*.css"))
+    selectors = re.findall(r"([^{}]+)\{", re.sub(r"/\*.*?\*/", "", sheets, flags=re.DOTALL))
+    named = set(re.findall(r"\.([a-z][\w-]*)", "".join(selectors)))
+    used = "".join(
+        path.read_text()
+        for path in (*views.STATIC.glob("*.js"), *views.STATIC.parent.rglob("*.html"))
+    )
+    made = tuple(re.findall(r"([a-z]+-)\$\{", used))  # their ends follow from data
+    unused = {name for name in named if not re.search(rf"\b{name}\b", used)}
+    assert {name for name in unused if not name.startswith(made)} == set()
+
+
 @pytest.mark.parametrize("path", PAGES | FILES)
 def test_what_a_browser_has_is_not_sent_again(client: FlaskClient, path: str) -> None:
     for encoding in ("gzip", "identity"):

@@ -24,6 +24,7 @@ STATIC = PAGE_FILE.parent
 SCRIPT = Path(__file__).with_name("page_faces.mjs")
 NODE = shutil.which("node")
 AREA = 160 * 128
+FAR = 0.17  # of a picture's height
 
 Image = NDArray[np.uint8]
 Ask = Callable[..., Any]
@@ -179,7 +180,8 @@ def at(x: int, y: int, width: int, height: int, confidence: float = 0.9) -> dict
 @needs_node
 def test_all_is_well_at_once(ask):
     (reading,) = ask("check", "judge", seen=[GOOD])
-    assert reading == {"faces": 1, "light": "good", "level": 0.5, "ready": True, "problems": []}
+    said = {"faces": 1, "light": "good", "level": 0.5, "waiting": False}
+    assert reading == said | {"ready": True, "problems": []}
 
 
 @needs_node
@@ -256,19 +258,49 @@ def test_being_too_loud_is_said_for_two_seconds(ask):
 @needs_node
 def test_being_ready_waits_for_the_faces_only_while_they_may_come(ask):
     seen = [GOOD | {"faces": None, "waiting": waiting} for waiting in (True, False)]
-    readings = ask("check", "judge", seen=seen)
-    assert [(reading["faces"], reading["ready"]) for reading in readings] == [
-        (None, False),
-        (None, True),
+    seen.append(seen[-1] | {"grey": 20})  # they do not come, whatever else is wrong
+    readings = ask("check", "judge", seen=[*seen, seen[-1]])
+    assert [(r["faces"], r["waiting"], r["ready"]) for r in readings] == [
+        (None, True, False),
+        (None, False, True),
+        (None, False, True),
+        (None, False, False),
     ]
 
 
 @needs_node
 def test_without_workers_the_rest_is_checked(ask):
-    answer = ask("check", "run", readings=2)
-    assert answer["drawn"] == [[0, 0, 320, 240]] * 2
+    answer = ask("check", "run", readings=2, width=640, height=480)
     last = answer["readings"][-1]
-    assert last == {"faces": None, "light": "good", "level": 0.5, "ready": True, "problems": []}
+    said = {"faces": None, "light": "good", "level": 0.5, "waiting": False}
+    assert last == said | {"ready": True, "problems": []}
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("camera", "looked_at", "seen_as"),
+    [
+        ((640, 480), (0, 0, 640, 480), (320, 240)),
+        ((1280, 720), (160, 0, 960, 720), (320, 240)),
+        ((720, 1280), (0, 160, 720, 960), (240, 320)),
+        ((160, 120), (0, 0, 160, 120), (160, 120)),
+    ],
+)
+def test_the_middle_of_a_wide_picture_is_looked_at(camera, looked_at, seen_as, ask):
+    answer = ask("check", "run", readings=2, width=camera[0], height=camera[1])
+    assert answer["drawn"] == [[*looked_at, 0, 0, *seen_as]] * 2
+
+
+@needs_node
+def test_a_face_far_away_is_found_in_the_middle_of_a_wide_picture(find):
+    """As the check cuts and scales it; scaled whole, to the same area, it shows too little."""
+    whole = portrait(1280, 720, FAR)
+    middle = np.ascontiguousarray(whole[:, 160:1120])
+    seen = [
+        cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        for picture, size in ((whole, (320, 180)), (middle, (320, 240)))
+    ]
+    assert [len(picture["faces"]) for picture in find(seen)["pictures"]] == [0, 1]
 
 
 def test_the_finder_is_loaded_only_when_a_check_starts():

@@ -113,6 +113,7 @@ def problem_codes() -> set[str]:
 
 def test_every_error_of_the_service_has_a_text_and_advice() -> None:
     codes = problem_codes() | {"network", "aborted", "denied", "unsupported"}  # those of avsync.js
+    codes.add("page")
     for kind in ("problem", "advice"):
         known = {key.removeprefix(f"{kind}.") for key in ENGLISH if key.startswith(f"{kind}.")}
         assert known - set(get_args(Doubt)) == codes

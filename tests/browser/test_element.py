@@ -114,6 +114,10 @@ def button(visitor: Visitor, key: str, lang: str = "en") -> Locator:
     return element(visitor).get_by_role("button", name=Words(lang)(key), exact=True)
 
 
+def heading(visitor: Visitor, key: str) -> Locator:
+    return element(visitor).get_by_role("heading", name=Words("en")(key), exact=True)
+
+
 def told(visitor: Visitor, kind: str) -> list[dict[str, Any]]:
     """What the page was told by events of that kind."""
     events: list[dict[str, Any]] = visitor.page.evaluate(
@@ -170,7 +174,7 @@ def test_from_consent_to_the_result(
     assert found == []
 
     button(visitor, "erase", lang).click()
-    expect(element(visitor).get_by_role("status")).to_have_text(words("erased"))
+    expect(element(visitor).get_by_role("heading", name=words("erased"))).to_be_visible()
     with_key = {"Authorization": f"Bearer {KEY}"}
     gone = locked.client.get(f"/jobs/{verdict['job_id']}", headers=with_key)
     assert gone.status_code == 410
@@ -187,7 +191,7 @@ def test_the_whole_way_by_keyboard(shop: Callable[..., Visitor]) -> None:
     waits_for(visitor, "result")
     tab_to(page, button(visitor, "erase"))
     page.keyboard.press("Enter")
-    expect(element(visitor).get_by_role("status")).to_have_text(Words("en")("erased"))
+    expect(heading(visitor, "erased")).to_be_focused()
 
 
 def test_a_camera_that_is_denied(
@@ -203,6 +207,7 @@ def test_a_camera_that_is_denied(
 def test_a_token_is_good_for_as_many_uploads_as_were_asked_for(
     shop: Callable[..., Visitor],
 ) -> None:
+    """Meanwhile the person writes elsewhere on the page, and goes on writing."""
     visitor = shop(uploads=1)
     visitor.complaints.expect("status of 403")
     button(visitor, "agree").click()
@@ -210,7 +215,10 @@ def test_a_token_is_good_for_as_many_uploads_as_were_asked_for(
     waits_for(visitor, "result")
     button(visitor, "again").click()
     button(visitor, "start").click()
+    visitor.page.evaluate("document.querySelector('h1').after(document.createElement('input'))")
+    visitor.page.locator("input").focus()
     refused = waits_for(visitor, "error")
+    expect(visitor.page.locator("input")).to_be_focused()
     assert (refused["code"], refused["status"]) == ("token_used_up", 403)
     expect(element(visitor).get_by_role("alert")).to_have_text(Words("en")("403"))
 
@@ -218,12 +226,87 @@ def test_a_token_is_good_for_as_many_uploads_as_were_asked_for(
 def test_what_is_taken_out_of_the_page_lets_go_of_the_camera(
     shop: Callable[..., Visitor],
 ) -> None:
+    """Put in again elsewhere, it begins anew, and leaves the focus where it is."""
     visitor = shop()
+    button(visitor, "agree").click()
+    expect(button(visitor, "start")).to_be_visible()
+    assert not visitor.camera_is_off()
+    visitor.page.evaluate("document.body.append(document.querySelector('av-verify'))")
+    assert visitor.camera_is_off()
+    expect(button(visitor, "agree")).to_be_visible()
+    expect(heading(visitor, "consent")).not_to_be_focused()
     button(visitor, "agree").click()
     expect(button(visitor, "start")).to_be_visible()
     assert not visitor.camera_is_off()
     visitor.page.evaluate("document.querySelector('av-verify').remove()")
     assert visitor.camera_is_off()
+    assert told(visitor, "error") == []
+
+
+LATE = """() => {
+  globalThis.permits = [];
+  const { mediaDevices: devices } = navigator;
+  const open = devices.getUserMedia;
+  devices.getUserMedia = async (wished) => {
+    await new Promise((permit) => permits.push(permit));
+    return open(wished);
+  };
+}"""
+"""From now on the owner takes time to allow the camera, until a test calls `permits`."""
+
+TRACKS = "streams.map((s) => s.getTracks().some((track) => track.readyState === 'live'))"
+"""Of every stream that a page was given, in their order, whether it is on."""
+
+
+def test_a_camera_that_is_allowed_too_late_is_switched_off(shop: Callable[..., Visitor]) -> None:
+    """What was left while the browser still asked does not come back into what is shown now."""
+    visitor = shop()
+    page = visitor.page
+    page.evaluate(LATE)
+    button(visitor, "agree").click()
+    button(visitor, "cancel").click()
+    button(visitor, "agree").click()
+    expect(heading(visitor, "camera")).to_be_focused()
+    page.evaluate("permits[0]()")
+    page.wait_for_function(f"() => {TRACKS}.length === 1 && !{TRACKS}[0]")
+    expect(button(visitor, "start")).to_be_hidden()
+    page.evaluate("permits[1]()")
+    expect(button(visitor, "start")).to_be_visible()
+    assert page.evaluate(TRACKS) == [False, True]
+    button(visitor, "cancel").click()
+    expect(button(visitor, "agree")).to_be_visible()
+    assert visitor.camera_is_off()
+    assert told(visitor, "error") == []
+
+
+def test_a_double_click_is_one(shop: Callable[..., Visitor]) -> None:
+    visitor = shop()
+    button(visitor, "agree").dblclick()
+    button(visitor, "start").dblclick()
+    assert waits_for(visitor, "recording")["state"] == "started"
+    button(visitor, "cancel").click()
+    expect(button(visitor, "agree")).to_be_visible()
+    assert visitor.camera_is_off()
+    assert len(visitor.asked()) == len(told(visitor, "consent")) == 1
+
+
+def test_what_a_page_does_with_it_before_consent(shop: Callable[..., Visitor]) -> None:
+    """It says where recordings go, wherever that is; it can be hidden, and be there twice."""
+    visitor = shop()
+    page = visitor.page
+    page.evaluate("document.querySelector('av-verify').after(document.createElement('av-verify'))")
+    first, second = element(visitor).first, element(visitor).last
+    expect(second).to_contain_text(f"{visitor.url.removeprefix('http://')} ")
+    second.evaluate("(it) => it.setAttribute('endpoint', 'https://avsync.example.org/sub/')")
+    expect(second).to_contain_text(" avsync.example.org ")
+    second.evaluate("(it) => it.setAttribute('lang', 'es')")
+    expect(second.get_by_role("button", name=Words("es")("agree"))).to_be_visible()
+    first.get_by_role("button", name=Words("en")("agree")).click()
+    expect(first.get_by_role("button", name=Words("en")("start"))).to_be_visible()
+    expect(second.get_by_role("button", name=Words("es")("agree"))).to_be_visible()
+    second.evaluate("(it) => (it.hidden = true)")
+    expect(second).to_be_hidden()
+    expect(first).to_be_visible()
 
 
 def test_the_example_of_the_readme(

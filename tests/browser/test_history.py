@@ -98,7 +98,7 @@ def test_without_the_right_key_there_is_nothing(come: Come, locked: Server, past
     visitor.page.reload()
     expect(entry(visitor, past.job("own"))).to_be_visible()
     visitor.button("history.key.forget").click()
-    expect(entry(visitor, past.job("own"))).to_be_hidden()
+    expect(entry(visitor, past.job("own"))).to_have_count(0)
     visitor.page.reload()
     expect(visitor.heading("history.list")).to_be_hidden()
 
@@ -219,6 +219,7 @@ def test_a_result_is_deleted(
     expect(entry(visitor, job)).to_have_count(0)
     expect(visitor.page.get_by_role("status")).to_contain_text(visitor.t("history.deleted"))
     assert locked.client.get(f"/jobs/{job}", headers=WITH_KEY).status_code == 410
+    expect(visitor.heading("history.list")).to_be_focused()
 
 
 def test_older_results_come_on_request(reader: Callable[..., Visitor], locked: Server) -> None:
@@ -229,7 +230,9 @@ def test_older_results_come_on_request(reader: Callable[..., Visitor], locked: S
     filters(visitor, session="many")
     entries = visitor.page.locator("[data-job]")
     expect(entries).to_have_count(20)
-    visitor.button("history.more").click()
+    visitor.button("history.more").dblclick()
     expect(entries).to_have_count(MANY)
+    named = visitor.page.get_by_role("button", name=visitor.t.like("history.delete.of")).all()
+    assert len({button.get_attribute("aria-label") for button in named}) == MANY
     expect(visitor.button("history.more")).to_be_hidden()
     expect(entries.first).to_contain_text(visitor.t("state.failed"))

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from serving import Server
 
 from browser.conftest import Come
+from browser.gated import Gate
 from browser.inspection import tab_to
 from browser.media import fake_camera
-from browser.visitor import LOCALES, Texts, Visitor
+from browser.visitor import LOCALES, SCORED_MS, Texts, Visitor
 
 pytestmark = pytest.mark.slow
 
 FIRST_LOAD_BYTES = 100_000
+
+LANGUAGES = {"en": "English", "es": "Español"}
 
 LOADED = """() => performance.getEntries()
     .filter((entry) => ["navigation", "resource"].includes(entry.entryType))
@@ -111,6 +114,9 @@ def test_a_file_that_is_chosen(come: Come, server: Server, clip: Callable[[str],
     visitor = come()
     visitor.comes("/#session=visit-7")
     assert visitor.page.url == visitor.url + "/"
+    skip = visitor.page.get_by_role("link", name=visitor.t("skip"))
+    tab_to(visitor.page, skip)
+    skip.press("Enter")  # to another fragment of the address, which names no session
     job = visitor.job(lambda: visitor.chooses(clip_file(clip("browser"))))
     visitor.sees_the_result()
     assert visitor.asked() == []
@@ -268,13 +274,73 @@ def test_what_is_printed_are_no_buttons(come: Come, clip: Callable[[str], Path])
 def test_the_language_can_be_switched(come: Come) -> None:
     visitor = come(lang="en")
     visitor.comes()
-    visitor.page.get_by_role("button", name="Español").click()
-    spanish = Texts("es")
-    title = visitor.page.get_by_role("heading", name=spanish("consent.title"))
-    expect(title).to_be_visible()
-    expect(visitor.page).to_have_title(re.compile(re.escape(spanish("title"))))
+    visitor.button("consent.camera").click()
+    visitor.sees("consent.agree.missing")
+    speaks(visitor, "es")
+    visitor.sees("consent.agree.missing")
+    expect(visitor.heading("consent.title")).to_be_visible()
+    expect(visitor.page).to_have_title(re.compile(re.escape(visitor.t("title"))))
     visitor.page.reload()
-    expect(title).to_be_visible()
+    expect(visitor.heading("consent.title")).to_be_visible()
+
+
+def speaks(visitor: Visitor, lang: str) -> None:
+    """The page, from now on."""
+    visitor.page.get_by_role("button", name=LANGUAGES[lang], exact=True).click()
+    visitor.t = Texts(lang)
+    expect(visitor.page.locator("html")).to_have_attribute("lang", lang)
+
+
+def test_the_language_can_be_switched_on_the_way(come: Come, gate: Gate) -> None:
+    """No word of the other one stays, and nothing of what was done is lost."""
+    visitor = come()
+    visitor.comes()
+    visitor.turns_the_camera_on()
+    visitor.waits_until_ready()
+    speaks(visitor, "es")
+    visitor.is_told("check.ready")
+    visitor.button("check.go").click()
+    visitor.button("record.start").click()
+    visitor.button("record.stop").click()
+    visitor.is_told("record.stopped")
+    speaks(visitor, "en")
+    visitor.is_told("record.stopped")
+    with gate.held("syncnet"):
+        visitor.button("record.start").click()
+        expect(visitor.heading("send.title")).to_be_visible()
+        visitor.is_told("stage.syncnet")
+        speaks(visitor, "es")
+        visitor.is_told("stage.syncnet")
+        stages = visitor.page.get_by_role("listitem")
+        expect(stages.filter(has_text=visitor.t("stage.upload"))).to_be_visible()
+    visitor.sees_the_result()
+    slider = visitor.page.get_by_role("slider", name=visitor.t("time.slider"))
+    slider.press("PageUp")
+    expect(slider).to_have_attribute("aria-valuenow", near(1.0))
+    with gate.held("decode"):
+        visitor.button("heat.ask").click()
+        visitor.is_told("heat.wait")
+        speaks(visitor, "en")
+        visitor.is_told("heat.wait")
+    slider = visitor.page.get_by_role("slider", name=visitor.t("time.slider"))
+    expect(slider).to_have_attribute("aria-valuenow", near(1.0))
+    drawn = visitor.page.get_by_role("img", name=visitor.t.like("heat.alt"))
+    expect(drawn).to_be_visible(timeout=SCORED_MS)
+
+
+def test_the_last_language_that_was_asked_for_is_spoken(come: Come) -> None:
+    """However late the texts of another one come."""
+    visitor = come()
+    visitor.comes()
+    routes: list[Route] = []
+    visitor.page.route("**/texts/es.json", lambda route: routes.append(route))
+    visitor.page.get_by_role("button", name=LANGUAGES["es"]).click()
+    speaks(visitor, "en")
+    with visitor.page.expect_response("**/texts/es.json"):
+        for route in routes:
+            route.continue_()
+    expect(visitor.heading("consent.title")).to_be_visible()
+    expect(visitor.page.locator("html")).to_have_attribute("lang", "en")
 
 
 def test_a_browser_without_our_languages_is_spoken_to_in_english(

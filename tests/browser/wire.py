@@ -24,23 +24,21 @@ class Wire:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = []
-        self._after = 0
-        self._times = 0
+        self._most: int | None = None
         self.cuts = 0
 
-    def cut_uploads(self, *, after: int, times: int) -> None:
-        """Break the next `times` connections over which a browser sends more than `after` bytes.
+    def cut_uploads(self, *, after: int) -> None:
+        """From now on break connections over which a browser sends more than `after` bytes.
 
-        Everything but an upload is smaller. Connections that lie idle now are ended: what breaks
-        on one of those, Chromium sends again by itself, and tells nobody."""
+        Everything but an upload is smaller. What breaks on a connection that lay idle before,
+        Chromium sends again by itself, and tells nobody."""
         with self._lock:
-            self._after, self._times = after, times
-        for end in self._open:
-            _end(end)
+            self._most = after
 
     def mend(self) -> None:
         """Break nothing any more."""
-        self.cut_uploads(after=0, times=0)
+        with self._lock:
+            self._most = None
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -95,9 +93,8 @@ class Wire:
 
     def _breaks(self, passed: int) -> bool:
         with self._lock:
-            if self._times == 0 or passed <= self._after:
+            if self._most is None or passed <= self._most:
                 return False
-            self._times -= 1
             self.cuts += 1
             return True
 

@@ -18,7 +18,8 @@ export class AvsyncError extends Error {
 	 * Stable. The service's own (see docs/http.md), or `network`: the service could not be reached;
 	 * `aborted`: by the signal; `denied`: camera and microphone were refused, or taken away in the
 	 * middle; `unsupported`: this browser cannot record, the page did not come by https, or there is
-	 * no camera or no microphone; `http_502` and the like: what stands before the service answered.
+	 * no camera or no microphone; `http_502` and the like: what stands before the service answered;
+	 * `cancelled`: somebody else has cancelled the job.
 	 */
 	readonly code: string;
 	/** HTTP status; 0 where there was no answer. */
@@ -53,7 +54,8 @@ export interface ClientOptions {
 	token?: string;
 	/** An API key. Only where nobody else can read the page's scripts and storage. */
 	key?: string;
-	/** Used instead of the global one, also for the upload: which then cannot be watched. */
+	/** Used instead of the global one, also for the upload: which then cannot be watched, and may
+	 * take as long as it likes. */
 	fetch?: typeof fetch;
 	/** Milliseconds before a broken connection is tried again (1000); then twice, four times that. */
 	backoffMs?: number;
@@ -83,9 +85,10 @@ export class Client {
 	 * Upload a recording, follow its job, and resolve with the verdict.
 	 *
 	 * A broken connection is tried again three times, with the same idempotency key: nothing is
-	 * scored twice. 429 and 503 are tried again when `Retry-After` says, three times, where that is
-	 * within two minutes. Where the job's events break off, or are silent for 40 seconds, the job is
-	 * asked for instead.
+	 * scored twice. So is one over which nothing has come or gone for a minute, and an answer of 500
+	 * or more by what stands before the service. 429 and 503 are tried again when `Retry-After` says,
+	 * three times, where that is within two minutes. Where the job's events break off, or are silent
+	 * for a minute, the job is asked for instead.
 	 */
 	score(recording: Blob, options?: ScoreOptions): Promise<Verdict>;
 	job(id: string): Promise<Job>;
@@ -99,30 +102,31 @@ export class Client {
  */
 export function recordingType(): string | null;
 
-export interface RecorderOptions {
+/** And whatever else is wished of the camera, such as its `deviceId`. */
+export interface RecorderOptions extends MediaTrackConstraints {
 	/** Shows what the camera sees, without sound. */
 	video?: HTMLVideoElement;
-	width?: number;
-	height?: number;
-	frameRate?: number;
 }
 
 /** Camera and microphone. */
 export class Recorder {
-	/** Ask for both: 640x480 at 30 frames a second unless said otherwise, where the camera can. */
+	/**
+	 * Ask for both: 640x480 at 30 frames a second unless wished otherwise, where the camera can.
+	 * Rejects with an AvsyncError.
+	 */
 	static open(options?: RecorderOptions): Promise<Recorder>;
 	readonly stream: MediaStream;
 	/** Loudness at the microphone now: 0 at -60 dB or less, 1 at full scale; speech 0.4 to 0.8. */
 	level(): number;
 	/**
 	 * Record for that long, at 1.5 Mbit/s. onTick is told the seconds left, about ten times a second,
-	 * from `seconds` down to 0.
+	 * from `seconds` down to 0. Rejects with an AvsyncError.
 	 */
 	record(
 		seconds: number,
 		options?: { onTick?: (left: number) => void; signal?: AbortSignal },
 	): Promise<Blob>;
-	/** Switch both off. May be called again. */
+	/** Switch both off, and empty the `video`. May be called again. */
 	close(): void;
 }
 
@@ -130,9 +134,31 @@ export class Recorder {
  * `<av-verify endpoint session-id lang token>`: asks for consent, shows camera and microphone and a
  * phrase to read, records four seconds after a count-down, sends them, and shows the result.
  *
- * Its attributes are read when they are needed: a token may be set anew after an `error`.
+ * Its attributes are read when they are needed: a token may be set anew after an `error`. Taken out
+ * of the page it lets go of the camera and cancels what is under way; put in again, it begins anew.
  */
-export class AvVerify extends HTMLElement {}
+export class AvVerify extends HTMLElement {
+	addEventListener<Name extends keyof AvVerifyEventMap>(
+		type: Name,
+		listener: (this: AvVerify, event: AvVerifyEventMap[Name]) => unknown,
+		options?: boolean | AddEventListenerOptions,
+	): void;
+	addEventListener(
+		type: string,
+		listener: EventListenerOrEventListenerObject,
+		options?: boolean | AddEventListenerOptions,
+	): void;
+	removeEventListener<Name extends keyof AvVerifyEventMap>(
+		type: Name,
+		listener: (this: AvVerify, event: AvVerifyEventMap[Name]) => unknown,
+		options?: boolean | EventListenerOptions,
+	): void;
+	removeEventListener(
+		type: string,
+		listener: EventListenerOrEventListenerObject,
+		options?: boolean | EventListenerOptions,
+	): void;
+}
 
 /** They bubble, and leave shadow trees. */
 export interface AvVerifyEvents {
@@ -150,6 +176,9 @@ export interface AvVerifyEvents {
 	result: CustomEvent<Verdict>;
 	error: CustomEvent<AvsyncError>;
 }
+
+/** All of its events: an element's `error` and `progress` would be others. */
+export type AvVerifyEventMap = Omit<HTMLElementEventMap, keyof AvVerifyEvents> & AvVerifyEvents;
 
 export interface Summary {
 	level: "LOW" | "MEDIUM" | "HIGH" | "CRITICAL" | "none";

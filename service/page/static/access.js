@@ -5,36 +5,37 @@ const KEPT = "access-code";
 /**
  * What the address's fragment says (`#token=ut_…&session=…`), which no server sees and which is
  * taken out of the address bar, so that it is neither bookmarked nor passed on.
- * @returns {{session: string|null}}
+ * @returns {string|null} the session
  */
 export function fromAddress() {
   const said = new URLSearchParams(location.hash.slice(1));
   const token = said.get("token");
   if (token) keep(token);
   if (token || said.has("session")) history.replaceState(null, "", location.pathname);
-  return { session: said.get("session") };
+  return said.get("session");
 }
 
 /** @returns {string|null} */
 export function code() {
   try {
-    return sessionStorage.getItem(KEPT);
+    return sessionStorage.getItem(KEPT) ?? kept;
   } catch {
     return kept;
   }
 }
 
-/** @type {string|null} Where storage is switched off the code lasts as long as the page. */
+/** @type {string|null} Where nothing can be stored the code lasts as long as the page. */
 let kept = null;
 
-/** @param {string} value */
+/** @param {string} value "" to forget it */
 export function keep(value) {
-  kept = value.trim() || null;
+  const given = value.trim();
+  kept = null;
   try {
-    if (kept) sessionStorage.setItem(KEPT, kept);
+    if (given) sessionStorage.setItem(KEPT, given);
     else sessionStorage.removeItem(KEPT);
   } catch {
-    // Said above.
+    kept = given || null;
   }
 }
 

@@ -3,7 +3,7 @@
 import * as access from "./access.js";
 import { byId } from "./dom.js";
 import { asked, describe } from "./problem.js";
-import { apply, duration, number, preferred, switches, t, use } from "./texts.js";
+import { duration, preferred, say, size, switches, t, use } from "./texts.js";
 
 /**
  * What the service says about itself.
@@ -14,7 +14,7 @@ let limits = {};
 /** @type {string|null} */
 let session = null;
 
-/** Draws again what the scripts have written, once the page speaks another language. */
+/** Draws again what keeps no text of its own, once the page speaks another language. */
 let redraw = () => {};
 
 /** Whether a way from the consent to a result is being gone: there is one at a time. */
@@ -33,17 +33,11 @@ function enter(step) {
   byId("lead").hidden = step !== "consent";
   byId("check").hidden = step !== "check";
   byId("record").hidden = step !== "record";
-  if (panel === "camera") entitle(step);
+  if (panel === "camera") say(byId("camera-title"), `${step}.title`);
   if (step !== "problem") mark(step);
-  if (step !== "consent") notice("");
+  notice("");
   byId(`${panel}-title`).focus();
   scrollTo(0, 0);
-}
-
-/** @param {string} step */
-function entitle(step) {
-  byId("camera-title").dataset.t = `${step}.title`;
-  apply(byId("camera"));
 }
 
 /** Say where on the way the person is. @param {string} step */
@@ -54,17 +48,17 @@ function mark(step) {
   }
 }
 
-/** @param {string} text */
-function notice(text) {
-  byId("notice").textContent = text;
-  byId("notice").hidden = !text;
+/** @param {string} key of a text, or "" */
+function notice(key) {
+  say(byId("notice"), key);
+  byId("notice").hidden = !key;
 }
 
 /** Whether the person has agreed; where not, they are told what is missing. */
 function agreed() {
   const box = byId("agree");
   box.setAttribute("aria-invalid", String(!box.checked));
-  byId("agree-missing").textContent = box.checked ? "" : t("consent.agree.missing");
+  say(byId("agree-missing"), box.checked ? "" : "consent.agree.missing");
   if (!box.checked) box.focus();
   return box.checked;
 }
@@ -79,25 +73,39 @@ async function failed(error) {
   return wish;
 }
 
-/** @param {() => Promise<unknown>} way */
+/** What the first load does without. It is here before anything is recorded: no broken line can
+ * part a recording from its way. */
+const parts = async () => {
+  const scripts = [import("./capture.js"), import("./sending.js"), import("./result.js")];
+  const [{ capture }, { heatMap, send }, { ResultView }] = await Promise.all(
+    /** @type {[any, any, any]} */ (scripts),
+  );
+  return { capture, heatMap, send, ResultView };
+};
+
+/** @typedef {Awaited<ReturnType<typeof parts>>} Parts */
+
+/** @param {(parts: Parts) => Promise<unknown>} way */
 async function alone(way) {
   if (underWay || !agreed()) return;
   underWay = true;
   try {
-    await way();
+    await way(await parts());
+  } catch (error) {
+    await failed(error);
+    restart();
   } finally {
     underWay = false;
   }
 }
 
-/** From the camera to the result. */
-async function fromCamera() {
+/** From the camera to the result. @param {Parts} parts */
+async function fromCamera(parts) {
   for (;;) {
     try {
-      const { capture } = await import("./capture.js");
-      const recording = await capture(enter);
+      const recording = await parts.capture(enter);
       if (!recording) return restart();
-      return await fromRecording(recording, { partial: false });
+      return await fromRecording(recording, { partial: false }, parts);
     } catch (error) {
       if ((await failed(error)) === "restart") return restart();
     }
@@ -107,55 +115,47 @@ async function fromCamera() {
 /**
  * From a file to the result. A file cannot be recorded again, so what can be measured of it is
  * better than nothing.
- * @param {File} file
+ * @param {File} file @param {Parts} parts
  */
-async function fromFile(file) {
+async function fromFile(file, parts) {
   const largest = (limits.max_video_size_mb ?? Infinity) * 1024 * 1024;
-  if (file.size > largest) {
-    await failed({ code: "too_large" });
-    return restart();
-  }
-  await fromRecording(file, { partial: true });
+  if (file.size <= largest) return fromRecording(file, { partial: true }, parts);
+  await failed({ code: "too_large" });
+  restart();
 }
 
-/** @param {Blob} recording @param {{partial: boolean}} how */
-async function fromRecording(recording, { partial }) {
-  const { send } = await import("./sending.js");
+/** @param {Blob} recording @param {{partial: boolean}} how @param {Parts} parts */
+async function fromRecording(recording, { partial }, { send, heatMap, ResultView }) {
   for (let key = fresh(); ; ) {
+    let verdict;
     try {
       enter("send");
-      const verdict = await send(recording, { sessionId: session, partial, idempotencyKey: key });
-      return await showResult(verdict, recording);
+      verdict = await send(recording, { sessionId: session, partial, idempotencyKey: key });
     } catch (error) {
       const { code } = /** @type {any} */ (error);
-      if (code === "aborted") return restart(t("send.cancelled"));
+      if (code === "aborted") return restart("send.cancelled");
       if ((await failed(error)) === "restart") return restart();
-      if (code !== "network") key = fresh(); // after a broken line the job may be there already
+      if (!/^(network|http_)/.test(code)) key = fresh(); // else the job may be there already
+      continue;
     }
+    const view = new ResultView(byId("result-view"), verdict, {
+      recording,
+      heatMap: (/** @type {AbortSignal} */ ended) => heatMap(recording, verdict.session_id, ended),
+      left: (/** @type {string} */ said) => {
+        view.close();
+        restart(said);
+      },
+    });
+    redraw = () => view.draw();
+    enter("result");
+    return view.draw();
   }
 }
 
 /** A name for one sending of one recording. */
 const fresh = () => [...crypto.getRandomValues(new Uint32Array(4))].join("-");
 
-/** @param {any} verdict @param {Blob} recording */
-async function showResult(verdict, recording) {
-  const { ResultView } = await import("./result.js");
-  const { heatMap } = await import("./sending.js");
-  const view = new ResultView(byId("result-view"), verdict, {
-    recording,
-    heatMap: () => heatMap(recording, verdict.session_id),
-    left: (text) => {
-      view.close();
-      restart(text);
-    },
-  });
-  redraw = () => view.draw();
-  enter("result");
-  await view.draw();
-}
-
-/** Back to the beginning, with a word about why. @param {string} [said] */
+/** Back to the beginning, with a word about why. @param {string} [said] the key of a text */
 function restart(said = "") {
   redraw = () => {};
   byId("agree").checked = false;
@@ -165,17 +165,16 @@ function restart(said = "") {
 
 /** What depends on the settings of the service. */
 function fillConsent() {
-  const kept = limits.retention_seconds;
+  const { retention_seconds: kept, max_video_size_mb: largest, max_duration_s: longest } = limits;
   byId("kept").textContent =
     kept === undefined
       ? t("consent.kept.unknown")
       : kept === 0
         ? t("consent.kept.delivered")
         : t("consent.kept", { time: duration(kept) });
-  const { max_video_size_mb: size, max_duration_s: longest } = limits;
   byId("drop-hint").textContent =
-    size && longest
-      ? t("consent.drop", { size: number(size), length: duration(longest) })
+    largest && longest
+      ? t("consent.drop", { size: size(largest), length: duration(longest) })
       : t("consent.drop.unlimited");
   document.title = `${t("title")} · ${t("brand")}`;
 }
@@ -187,40 +186,48 @@ function listen() {
   byId("file").addEventListener("change", () => {
     const [file] = byId("file").files;
     byId("file").value = ""; // so that the same one can be chosen again
-    if (file) alone(() => fromFile(file));
+    if (file) alone((parts) => fromFile(file, parts));
   });
-  for (const kind of ["dragover", "drop"]) {
-    addEventListener(kind, (event) => event.preventDefault()); // or the browser would leave the page
-  }
   const drop = byId("drop");
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-    drop.addEventListener(kind, (/** @type {DragEvent} */ event) => {
-      event.preventDefault();
-      drop.classList.toggle("over", kind === "dragenter" || kind === "dragover");
-      const file = kind === "drop" && event.dataTransfer?.files[0];
-      if (file) alone(() => fromFile(file));
+    addEventListener(kind, (event) => {
+      const { dataTransfer: carried, target } = /** @type {DragEvent} */ (event);
+      if (!carried?.types.includes("Files")) return;
+      event.preventDefault(); // or the browser would leave the page
+      const over = drop.contains(/** @type {Node} */ (target));
+      drop.classList.toggle("over", over && (kind === "dragenter" || kind === "dragover"));
+      const file = over && kind === "drop" && carried.files[0];
+      if (file) alone((parts) => fromFile(file, parts));
     });
   }
-  addEventListener("hashchange", () => ({ session } = access.fromAddress()));
-  switches(() => {
+  addEventListener("hashchange", () => (session = access.fromAddress() ?? session));
+  const changed = () => {
     fillConsent();
     redraw();
-  });
+  };
+  switches(changed, () => notice("problem.network"));
 }
 
+/** What cannot be asked is not claimed. */
+const settings = () =>
+  fetch("/health")
+    .then((answer) => answer.json())
+    .then(
+      (said) => said.config ?? {},
+      () => ({}),
+    );
+
 async function begin() {
-  ({ session } = access.fromAddress());
-  const health = fetch("/health").then((answer) => answer.json());
+  session = access.fromAddress();
+  const asking = settings();
   await use(preferred());
-  limits = await health.then(
-    (said) => said.config ?? {},
-    () => ({}), // what cannot be asked is not claimed
-  );
   fillConsent();
   listen();
   byId("main").hidden = false;
   byId("consent").hidden = false;
   mark("consent");
+  limits = await asking;
+  fillConsent();
 }
 
-begin();
+begin().catch(() => (byId("unloaded").hidden = false));

@@ -1,8 +1,9 @@
 // Camera and microphone: the check, the phrase, the countdown, the recording.
 
-import { Recorder } from "/avsync.js";
+import { AvsyncError, Recorder } from "/avsync.js";
+import { CameraCheck } from "./check.js";
 import { byId, choice, el, icon } from "./dom.js";
-import { language, t } from "./texts.js";
+import { say } from "./texts.js";
 
 const SECONDS = 4;
 const COUNT_FROM = 3;
@@ -15,98 +16,126 @@ const READINGS = {
   sound: ["SILENT", "LOUD"],
 };
 
+/** Before the first reading. */
+const UNREAD = { faces: null, light: null, level: null, ready: false, waiting: true, problems: [] };
+
 /**
  * A recording of whoever sits before the camera; null where they went back.
  * @param {(step: "check"|"record") => void} enter shows that step
  * @returns {Promise<Blob|null>} rejects with AvsyncError
  */
 export async function capture(enter) {
-  const recorder = await Recorder.open({ video: byId("camera-video") });
+  enter("check");
+  const recorder = await opened();
+  if (!recorder) return null;
+  const lost = new AbortController();
+  const gone = () => lost.abort(new AvsyncError("denied", "The camera was taken away."));
+  for (const track of recorder.stream.getTracks()) track.addEventListener("ended", gone);
+  const video = byId("camera-video");
+  video.srcObject = recorder.stream;
+  video.play().catch(() => {}); // it may be taken away before it has begun
   try {
-    for (;;) {
-      enter("check");
-      if (!(await checked(recorder))) return null;
+    while (await checked(recorder, lost.signal)) {
       enter("record");
-      const recording = await recorded(recorder);
+      const recording = await recorded(recorder, lost.signal);
       if (recording) return recording;
+      enter("check");
     }
+    return null;
   } finally {
     recorder.close();
+    video.srcObject = null; // or its last picture would stay
   }
 }
 
-/** Whether to go on. The check advises; it holds nobody up. @param {Recorder} recorder */
-async function checked(recorder) {
-  read({ faces: null, light: null, level: 0, ready: false, problems: [] });
-  byId("check-says").textContent = "";
-  /** @type {{start(): unknown, stop(): void}|null} */
-  let check = null;
-  try {
-    const { CameraCheck } = await import("./check.js");
-    check = new CameraCheck({ video: byId("camera-video"), recorder, onReading: read });
-    await check?.start();
-  } catch {
-    byId("check-says").textContent = t("check.unavailable");
-  }
-  const go = await choice({ yes: byId("check-go"), no: byId("check-back") });
-  check?.stop();
-  return go === "yes";
+/** Camera and microphone, once their owner has allowed them; null where they went back instead. */
+async function opened() {
+  read(UNREAD);
+  byId("check-go").hidden = true;
+  say(byId("check-says"), "check.asking");
+  const answered = new AbortController();
+  const opening = Recorder.open();
+  const back = choice({ back: byId("check-back") }, answered.signal).catch(() => null);
+  const first = await Promise.race([opening, back]).finally(() => answered.abort());
+  if (first instanceof Recorder) return first;
+  opening.then((late) => late.close(), () => {});
+  return null;
 }
 
 /**
- * @param {{faces: number|null, light: string|null, level: number, ready: boolean,
- *   problems: string[]}} reading
+ * Whether to go on. The check advises; it holds nobody up.
+ * @param {Recorder} recorder @param {AbortSignal} lost
  */
-function read({ faces, light, level, ready, problems }) {
-  byId("level").value = level;
-  byId("check-go").textContent = t(ready ? "check.go" : "check.anyway");
-  const looked = { face: faces !== null, light: light !== null, sound: true };
-  const unseen = ready ? "check.unknown" : "check.waiting"; // where the finder cannot run
+async function checked(recorder, lost) {
+  byId("check-go").hidden = false;
+  say(byId("check-says"), "");
+  read(UNREAD);
+  const check = new CameraCheck({ video: byId("camera-video"), recorder, onReading: read });
+  check.start();
+  try {
+    return (await choice({ yes: byId("check-go"), no: byId("check-back") }, lost)) === "yes";
+  } finally {
+    check.stop();
+  }
+}
+
+/** @param {import("./check.js").Reading | typeof UNREAD} reading */
+function read({ faces, light, level, ready, waiting, problems }) {
+  byId("level").value = level ?? 0;
+  const looked = { face: faces !== null, light: light !== null, sound: level !== null };
+  const unseen = waiting ? "check.waiting" : "check.unknown"; // where the finder cannot run
   const said = Object.entries(READINGS).map(([name, codes]) => {
     const problem = problems.find((code) => codes.includes(code));
     const known = looked[/** @type {keyof typeof looked} */ (name)];
-    const text = problem ? `check.${problem}` : known ? "check.good" : unseen;
-    return { name, text, sign: problem ? "medium" : known ? "low" : "none" };
+    const key = problem ? `check.${problem}` : known ? "check.good" : unseen;
+    return { name, key, sign: problem ? "medium" : known ? "low" : "none" };
   });
-  const now = said.map(({ text }) => t(text)).join("|");
+  const now = JSON.stringify([ready, said]);
   const list = byId("readings");
-  if (list.dataset.said === now) return; // told ten times a second, and mostly the same
+  if (list.dataset.said === now) return; // told three times a second, and mostly the same
   list.dataset.said = now;
+  say(byId("check-go"), ready ? "check.go" : "check.anyway");
   list.replaceChildren(
-    ...said.map(({ name, text, sign }) =>
-      el("li", { class: `reading ${sign}` }, icon(sign), el("b", {}, t(`check.${name}`)), t(text)),
+    ...said.map(({ name, key, sign }) =>
+      el("li", { class: "reading" }, icon(sign), say(el("b"), `check.${name}`), say(el("span"), key)),
     ),
   );
-  byId("check-says").textContent = ready
-    ? t("check.ready")
-    : said.filter(({ sign }) => sign === "medium").map(({ text }) => t(text)).join(". ");
+  const wrong = said.filter(({ sign }) => sign === "medium").map(({ key }) => key);
+  const keys = ready ? ["check.ready"] : wrong;
+  byId("check-says").replaceChildren(
+    ...keys.flatMap((key) => [say(el("span"), key), ready ? "" : ". "]),
+  );
 }
 
-/** The recording; null where it was stopped or left. @param {Recorder} recorder */
-async function recorded(recorder) {
-  const [start, stop, back] = ["record-start", "record-stop", "record-back"].map(byId);
+/**
+ * The recording; null where the person went back.
+ * @param {Recorder} recorder @param {AbortSignal} lost
+ */
+async function recorded(recorder, lost) {
+  const [start, stop, back, count] = ["record-start", "record-stop", "record-back", "count"].map(byId);
   for (let again = false; ; again = true) {
-    byId("phrase").textContent = phrase();
-    byId("phrase").lang = language();
-    byId("count").textContent = again ? t("record.stopped") : "";
+    another();
+    say(count, again ? "record.stopped" : "");
     byId("recorded").value = 0;
     running(false);
     if (again) start.focus();
-    if ((await choice({ start, back })) === "back") return null;
+    if ((await choice({ start, back }, lost)) === "back") return null;
     running(true);
     stop.focus();
     const ended = new AbortController();
     stop.onclick = () => ended.abort();
+    lost.addEventListener("abort", stop.onclick);
     try {
       await countDown(ended.signal);
-      byId("count").textContent = t("record.now"); // then silence: a voice would be recorded
+      say(count, "record.now"); // then silence: a voice would be recorded
       const recording = await recorder.record(SECONDS, {
         signal: ended.signal,
         onTick: (left) => (byId("recorded").value = 1 - left / SECONDS),
       });
-      byId("count").textContent = t("record.done");
+      say(count, "record.done");
       return recording;
     } catch (error) {
+      lost.throwIfAborted();
       if (/** @type {any} */ (error).code !== "aborted") throw error;
     } finally {
       running(false);
@@ -123,19 +152,19 @@ async function recorded(recorder) {
 /** @param {AbortSignal} signal */
 async function countDown(signal) {
   for (let n = COUNT_FROM; n > 0; n--) {
-    byId("count").textContent = t("record.starts", { n });
+    say(byId("count"), "record.starts", { n });
     await new Promise((resolve, reject) => {
       const timer = setTimeout(resolve, 1000, null);
       signal.addEventListener("abort", () => {
         clearTimeout(timer);
-        reject(Object.assign(new Error("stopped"), { code: "aborted" }));
+        reject(new AvsyncError("aborted", "Stopped."));
       });
     });
   }
 }
 
-/** Another one every time, so that a recording made before says something else. */
-function phrase() {
+/** Another phrase every time, so that a recording made before says something else. */
+function another() {
   const [which, n] = crypto.getRandomValues(new Uint32Array(2));
-  return t(`phrase.${1 + (which % PHRASES)}`, { n: 12 + (n % 88) });
+  say(byId("phrase"), `phrase.${1 + (which % PHRASES)}`, { n: 12 + (n % 88) });
 }

@@ -1,7 +1,7 @@
 // Axes and lines that the timeline and the offset curve share. A chart is as wide as its place, so
 // that its words keep their size on a telephone.
 
-import { svg } from "./dom.js";
+import { el, svg } from "./dom.js";
 
 /**
  * A straight scale from values to pixels.
@@ -42,23 +42,23 @@ export const line = (x1, y1, x2, y2, kind) => svg("line", { x1, y1, x2, y2, clas
 /** @param {number} width @param {number} height @param {Record<string, unknown>} attributes
  * @param {...(Node|null|false)} children */
 export const drawing = (width, height, attributes, ...children) =>
-  svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", ...attributes }, ...children);
+  svg("svg", { viewBox: `0 0 ${width} ${height}`, width, class: "chart", ...attributes }, ...children);
 
 /**
- * Draw now, and again whenever the place gets wider or narrower.
- * @param {HTMLElement} place @param {(width: number) => void} draw
- * @returns {() => void} ends it
+ * A place that is drawn once it is in the page, and again whenever it gets wider or narrower.
+ * @param {(width: number) => Element} draw
+ * @param {Record<string, unknown>} [attributes]
  */
-export function fitted(place, draw) {
+export function fitted(draw, attributes = { class: "place" }) {
+  const place = el("div", attributes);
   let drawn = 0;
   const look = () => {
-    const width = Math.round(place.clientWidth);
-    if (width && width !== drawn) draw((drawn = width));
+    const width = place.clientWidth;
+    if (width && width !== drawn) place.replaceChildren(draw((drawn = width)));
   };
-  const observer = new ResizeObserver(look);
-  observer.observe(place);
-  look();
-  return () => observer.disconnect();
+  // The first drawing changes the height: more than an observer may do while sizes are told.
+  new ResizeObserver(() => (drawn ? look() : requestAnimationFrame(look))).observe(place);
+  return place;
 }
 
 /** @param {number} value */

@@ -1,6 +1,6 @@
 // The check before a recording: one face, near enough, whole, in good light; a voice that is heard.
-// All of it is measured here in the page. Faces are found by a worker, so that nothing ever waits
-// for them; where there can be none, the rest is checked without.
+// All of it is measured here in the page, in the middle of what the camera sees. Faces are found by a
+// worker, so that nothing ever waits for them; where there can be none, the rest is checked without.
 
 /**
  * @typedef {"TOO_DARK" | "TOO_BRIGHT" | "NO_FACE" | "SEVERAL_FACES" | "FACE_SMALL" | "FACE_AT_EDGE"
@@ -11,6 +11,7 @@
  * @property {"dark" | "good" | "bright"} light on the face, or on the picture without one
  * @property {number} level of the microphone, 0-1: the loudest since the reading before
  * @property {boolean} ready whether there are no problems
+ * @property {boolean} waiting whether the faces will be known soon
  * @property {Problem[]} problems what should be mended first comes first
  *
  * @typedef {import("./faces.js").Face} Face
@@ -25,6 +26,10 @@ const PATIENCE_MS = 8000; // from here on, being ready does not wait for the fin
 
 // The finder averages pictures down to half of this. An exact half is what a browser scales well.
 const LONG_SIDE = 320;
+
+// The longest picture that is looked at, against its other side. All pictures are scaled to the same
+// area: the sides of a wide one would cost the face in its middle a quarter of its size.
+const LONGEST = 4 / 3;
 
 // Mean grey levels. The service calls a face under 50 dark (fusion.py); a cloud may come. A face
 // above 215 has lost its cheeks and forehead to white.
@@ -54,14 +59,20 @@ const LOUD_READINGS = 6; // two seconds: a cry is over before its warning is rea
 
 const AGREEING = 2; // readings in a row that change a word
 
-/** A word that changes only when several readings in a row ask for the same other one. */
+/**
+ * A word that changes only when several readings in a row ask for the same other one.
+ * @template Word
+ */
 class Steady {
+  /** @type {Word | undefined} */
   #rival;
   #times = 0;
 
-  /** What is said now; undefined before the first reading, which is believed at once. */
+  /** What is said now; undefined before the first reading, which is believed at once.
+   * @type {Word | undefined} */
   word = undefined;
 
+  /** @param {Word} word @returns {Word} */
   settle(word) {
     if (this.word === undefined || word === this.word) {
       this.word = word;
@@ -80,9 +91,13 @@ class Steady {
 
 /** Turns what is seen and heard into readings whose words do not flicker. */
 export class Judge {
+  /** @type {Steady<number>} */
   #faces = new Steady();
+  /** @type {Steady<Reading["light"]>} */
   #light = new Steady();
+  /** @type {Steady<boolean>} */
   #small = new Steady();
+  /** @type {Steady<boolean>} */
   #edge = new Steady();
   #heard = false;
   #loudFor = 0;
@@ -92,13 +107,13 @@ export class Judge {
    * @param {Picture} seen.picture
    * @param {number} seen.zoom camera pixels per pixel of the picture
    * @param {Face[] | null} seen.faces in pixels of the picture; null: not known
-   * @param {boolean} seen.waiting whether the faces will be known soon
+   * @param {boolean} seen.waiting as in the reading
    * @param {number} seen.level loudest of the microphone since the last reading, 0-1
    * @param {boolean} seen.muted whether the microphone cannot hear anything
    * @returns {Reading}
    */
   read({ picture, zoom, faces, waiting, level, muted }) {
-    const people = inView(faces ?? [], this.#faces.word > 0);
+    const people = inView(faces ?? [], Boolean(this.#faces.word));
     const face = people[0] ?? null;
     const count = faces === null ? null : this.#faces.settle(people.length);
     const light = this.#light.settle(lightWord(luma(picture, face), this.#light.word));
@@ -119,8 +134,9 @@ export class Judge {
       SILENT: !this.#heard,
       LOUD: this.#loudFor > 0,
     };
-    const problems = Object.keys(found).filter((problem) => found[problem]);
-    return { faces: count, light, level, ready: problems.length === 0 && !waiting, problems };
+    const problems = /** @type {Problem[]} */ (Object.keys(found)).filter((one) => found[one]);
+    const ready = problems.length === 0 && !waiting;
+    return { faces: count, light, level, ready, waiting, problems };
   }
 }
 
@@ -130,12 +146,12 @@ export class Judge {
  * @param {boolean} known whether one was there before
  */
 function inView(faces, known) {
-  const tall = (face) => face.y2 - face.y1;
+  const tall = (/** @type {Face} */ face) => face.y2 - face.y1;
   const [first, ...others] = faces
     .filter(({ confidence }) => known || confidence >= SURE_FROM)
     .sort((a, b) => tall(b) - tall(a));
   if (first === undefined) return [];
-  const counts = (face) =>
+  const counts = (/** @type {Face} */ face) =>
     face.confidence >= SURE_FROM && tall(face) >= ANOTHER_TALL * tall(first);
   return [first, ...others.filter(counts)];
 }
@@ -147,7 +163,8 @@ function lightWord(grey, was) {
   return "good";
 }
 
-/** Mean grey level, 0-255, of a face or, without one, of the whole picture. */
+/** Mean grey level, 0-255, of a face or, without one, of the whole picture.
+ * @param {Picture} picture @param {Face | null} face */
 function luma({ data, width, height }, face) {
   const all = { x1: 0, y1: 0, x2: width, y2: height };
   const { x1, y1, x2, y2 } = face ?? all;
@@ -164,7 +181,8 @@ function luma({ data, width, height }, face) {
   return sum / ((right - left) * (bottom - top));
 }
 
-/** From the face to the nearest border, in faces; below 0 it is cut off. */
+/** From the face to the nearest border, in faces; below 0 it is cut off.
+ * @param {Picture} picture @param {Face} face */
 function room({ width, height }, { x1, y1, x2, y2 }) {
   return Math.min(
     Math.min(x1, width - x2) / (x2 - x1),
@@ -176,6 +194,7 @@ function room({ width, height }, { x1, y1, x2, y2 }) {
 class Finder {
   /** @type {"loading" | "ready" | "absent"} absent: it could not start, or it stopped working */
   state = "loading";
+  /** @type {Worker | null} */
   #worker = null;
   #fetching = new AbortController();
   #giveUp = () => {};
@@ -185,13 +204,14 @@ class Finder {
   }
 
   async #load() {
-    this.#worker = new Worker(new URL("./faces.js", import.meta.url), { type: "module" });
-    this.#worker.onerror = () => this.close();
+    const worker = new Worker(new URL("./faces.js", import.meta.url), { type: "module" });
+    this.#worker = worker;
+    worker.onerror = () => this.close();
     const file = new URL("./face_finder.bin", import.meta.url);
     const answer = await fetch(file, { signal: this.#fetching.signal });
     if (!answer.ok) throw new Error(`no weights: ${answer.status}`);
     const weights = await answer.arrayBuffer();
-    await this.#ask({ weights });
+    await this.#ask(worker, { weights });
     this.state = "ready";
   }
 
@@ -200,18 +220,21 @@ class Finder {
    * @returns {Promise<Face[] | null>} null while loading or absent
    */
   async find({ data, width, height }) {
-    if (this.state !== "ready") return null;
+    if (this.state !== "ready" || !this.#worker) return null;
     try {
-      return await this.#ask({ pixels: data, width, height });
+      return await this.#ask(this.#worker, { pixels: data, width, height });
     } catch {
       this.close();
       return null;
     }
   }
 
-  /** One question at a time: each waits for its answer before the next. */
-  #ask(message) {
-    const worker = this.#worker;
+  /**
+   * One question at a time: each waits for its answer before the next.
+   * @param {Worker} worker @param {object} message
+   * @returns {Promise<Face[]>}
+   */
+  #ask(worker, message) {
     if (this.state === "absent") return Promise.reject(new Error("the finder is closed"));
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error("no answer")), ANSWER_MS);
@@ -235,11 +258,22 @@ class Finder {
   }
 }
 
+/** From a start to its stop. */
+class Run {
+  finder = new Finder();
+  judge = new Judge();
+  level = 0; // the loudest since the reading before
+  since = performance.now();
+  listening = 0; // these two: timers
+  next = 0;
+}
+
 export class CameraCheck {
   #video;
   #recorder;
   #onReading;
   #canvas = document.createElement("canvas");
+  /** @type {Run | null} */
   #run = null;
 
   /**
@@ -257,7 +291,7 @@ export class CameraCheck {
 
   start() {
     if (this.#run !== null) return;
-    const run = { finder: new Finder(), judge: new Judge(), level: 0, since: performance.now() };
+    const run = new Run();
     run.listening = setInterval(() => {
       run.level = Math.max(run.level, this.#recorder.level());
     }, LISTEN_MS);
@@ -275,6 +309,7 @@ export class CameraCheck {
     run.finder.close();
   }
 
+  /** @param {Run} run */
   async #look(run) {
     const began = performance.now();
     const picture = this.#picture();
@@ -283,7 +318,7 @@ export class CameraCheck {
       if (this.#run !== run) return;
       const reading = run.judge.read({
         picture,
-        zoom: this.#video.videoWidth / picture.width,
+        zoom: picture.zoom,
         faces,
         waiting: run.finder.state === "loading" && began - run.since < PATIENCE_MS,
         level: run.level,
@@ -297,23 +332,32 @@ export class CameraCheck {
     run.next = setTimeout(() => this.#look(run), Math.max(PAUSE_MS, wait));
   }
 
-  /** What the camera shows now, or null before its first picture. @returns {Picture | null} */
+  /**
+   * The middle of what the camera shows now, or null before its first picture.
+   * @returns {Picture & {zoom: number} | null}
+   */
   #picture() {
     const { videoWidth, videoHeight, readyState } = this.#video;
     if (readyState < 2 || videoWidth === 0) return null;
-    const scale = Math.min(1, LONG_SIDE / Math.max(videoWidth, videoHeight));
-    const [width, height] = [videoWidth, videoHeight].map((side) => Math.round(side * scale));
+    const least = Math.min(videoWidth, videoHeight);
+    const [across, down] = [videoWidth, videoHeight].map((side) => Math.min(side, LONGEST * least));
+    const zoom = Math.max(1, across / LONG_SIDE, down / LONG_SIDE);
+    const [width, height] = [across, down].map((side) => Math.round(side / zoom));
     if (this.#canvas.width !== width || this.#canvas.height !== height) {
       Object.assign(this.#canvas, { width, height });
     }
     const context = this.#canvas.getContext("2d", { willReadFrequently: true });
+    if (context === null) return null;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.#video, 0, 0, width, height);
-    return context.getImageData(0, 0, width, height);
+    const [left, top] = [(videoWidth - across) / 2, (videoHeight - down) / 2];
+    context.drawImage(this.#video, left, top, across, down, 0, 0, width, height);
+    const { data } = context.getImageData(0, 0, width, height);
+    return { data, width, height, zoom };
   }
 }
 
-/** Whether the microphone is switched off, unplugged or was never there. */
+/** Whether the microphone is switched off, unplugged or was never there.
+ * @param {MediaStream | undefined} stream */
 function isMuted(stream) {
   if (!stream) return false;
   const tracks = stream.getAudioTracks();

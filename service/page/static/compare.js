@@ -1,6 +1,6 @@
 // Two results side by side.
 
-import { el, icon, stacked } from "./dom.js";
+import { el, icon, table } from "./dom.js";
 import { has, moment, number, signed, t } from "./texts.js";
 import { badgeOf } from "./verdict.js";
 
@@ -21,8 +21,8 @@ export function comparison(jobs) {
     "div",
     { class: "panel" },
     mixed && el("p", { class: "notice" }, t("history.same_networks")),
-    stacked(
-      "comparison",
+    table(
+      "stacked comparison",
       [t("history.what"), ...heads],
       rows().map(([name, of]) => ({ name, cells: verdicts.map((verdict) => of(verdict) ?? "–") })),
     ),
@@ -60,8 +60,7 @@ function risk(verdict) {
   const { risk_level: level, inconclusive } = verdict;
   const words = t(level ? `risk.${level}` : "risk.none");
   const more = inconclusive ? `, ${t("history.inconclusive")}` : "";
-  const kind = badgeOf(verdict);
-  return el("span", { class: `badge small risk-${kind}` }, icon(kind), words, more);
+  return el("span", { class: "badge" }, icon(badgeOf(verdict)), words, more);
 }
 
 /** @param {any} verdict */

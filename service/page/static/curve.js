@@ -11,28 +11,16 @@ const RIGHT = 58;
 const TOP = 42;
 const BOTTOM = 40;
 
-/**
- * @param {any} verdict whose `syncnet` there is
- * @returns {{node: HTMLElement, close: () => void, drawn: () => void}} drawn: to be called when the
- *   node is in the page
- */
-export function curve(verdict) {
-  const sync = verdict.syncnet;
-  const place = el("div", { class: "place" });
-  const node = el(
+/** @param {any} verdict whose `syncnet` there is */
+export const curve = (verdict) =>
+  el(
     "section",
-    { class: "panel curve" },
+    { class: "panel" },
     el("h3", {}, t("curve.title")),
     el("p", {}, said(verdict)),
-    place,
+    fitted((width) => draw(verdict.syncnet, width)),
     el("p", { class: "quiet" }, t("curve.deep")),
   );
-  let close = () => {};
-  const drawn = () => {
-    close = fitted(place, (width) => place.replaceChildren(draw(sync, width)));
-  };
-  return { node, drawn, close: () => close() };
-}
 
 /** @param {any} verdict */
 function said({ reason_codes, syncnet: { offset_frames: offset, lag_ms, doubts } }) {
@@ -53,6 +41,7 @@ function draw({ curve: { offsets, distances }, offset_frames, confidence, min_di
   const by = step(high - low || 1, 4);
   const digits = Math.max(0, -Math.floor(Math.log10(by)));
   const floor = HEIGHT - BOTTOM;
+  const xy = (/** @type {number} */ at, /** @type {number} */ n) => [x(at), y(distances[n])];
   const least = text(x(offset_frames), TOP - 10, t("curve.least", { offset: signed(offset_frames) }), {
     class: "mark-words",
     "text-anchor": x(offset_frames) > width - 80 ? "end" : x(offset_frames) < 100 ? "start" : "middle",
@@ -86,7 +75,7 @@ function draw({ curve: { offsets, distances }, offset_frames, confidence, min_di
     line(LEFT, y(middle), width - RIGHT, y(middle), "median"),
     text(width - RIGHT + 4, y(middle) + 4, t("curve.median")),
     line(x(offset_frames), y(min_dist), x(offset_frames), TOP - 6, "mark"),
-    svg("path", { class: "line", d: path(offsets.map((at, n) => [x(at), y(distances[n])])) }),
+    svg("path", { class: "line", d: path(offsets.map(xy)) }),
     svg("circle", { class: "mark-dot", cx: x(offset_frames), cy: y(min_dist), r: 5 }),
     least,
   );

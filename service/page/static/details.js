@@ -1,6 +1,6 @@
 // All figures, which networks answered, and how often these err.
 
-import { el, stacked } from "./dom.js";
+import { el, table } from "./dom.js";
 import { has, number, percent, signed, t } from "./texts.js";
 import { ratesFor } from "./verdict.js";
 
@@ -56,9 +56,16 @@ export function figures(verdict) {
 
 /**
  * @param {any} verdict
- * @param {any} rates of rates.json; null where they could not be fetched
+ * @param {Promise<any>} rates of rates.json; null where they cannot be fetched
  */
 export function models(verdict, rates) {
+  const node = described(verdict, null);
+  rates.then((known) => known && node.replaceWith(described(verdict, known)));
+  return node;
+}
+
+/** @param {any} verdict @param {any} rates */
+function described(verdict, rates) {
   const { calibration } = verdict;
   const found = rates && ratesFor(verdict, rates);
   return el(
@@ -80,7 +87,7 @@ export function models(verdict, rates) {
     found && el("p", { class: "quiet" }, t("rates.hint")),
     found && el("h4", {}, t("rates.verdict")),
     found &&
-      (found.verdict ? table(found.verdict) : el("p", {}, t("rates.verdict.unmeasured"))),
+      (found.verdict ? measured(found.verdict) : el("p", {}, t("rates.verdict.unmeasured"))),
     ...Object.values(verdict.models).flatMap((/** @type {any} */ model) => [
       el("h4", {}, model.name),
       el(
@@ -94,14 +101,14 @@ export function models(verdict, rates) {
       ),
       found &&
         (found.parts[model.name]
-          ? table(found.parts[model.name])
+          ? measured(found.parts[model.name])
           : !FINDERS.includes(model.name) && el("p", {}, t("rates.unmeasured"))),
     ]),
   );
 }
 
 /** @param {any[]} rows of one threshold */
-function table(rows) {
+function measured(rows) {
   const threshold = number(rows[0].threshold, 1);
   const heads = [
     t("rates.against"),
@@ -112,7 +119,7 @@ function table(rows) {
     name: has(`rate.${against}`) ? t(`rate.${against}`) : against,
     cells: [rate(refused), rate(accepted)],
   }));
-  return stacked("rates", heads, found);
+  return table("stacked rates", heads, found);
 }
 
 /** @param {{value: number, low: number|null, high: number|null, count: number}|null} figure */

@@ -72,32 +72,32 @@ export function icon(name) {
   return svg(
     "svg",
     { class: `icon icon-${name}`, viewBox: "0 0 24 24", "aria-hidden": "true" },
-    svg("path", { class: "icon-shape", d: shape }),
-    svg("path", { class: "icon-sign", d: sign }),
+    svg("path", { d: shape }),
+    svg("path", { d: sign }),
   );
 }
 
 /**
- * A table whose rows become grids on a telephone, each below its name. The roles say that it is a
- * table all the same.
- * @param {string} kind @param {string[]} heads
- * @param {{name: string, cells: (Node|string)[]}[]} rows
+ * A table. Where styles make something else of its rows, the roles say that it is one all the same.
+ * @param {string} kind its class; "stacked": on a telephone, each row is a grid below its name
+ * @param {string[]} heads
+ * @param {{name: Node|string, cells: (Node|string)[]}[]} rows
  */
-export function stacked(kind, heads, rows) {
-  const head = (/** @type {string} */ words) =>
-    el("th", { scope: "col", role: "columnheader" }, words);
-  const row = (/** @type {{name: string, cells: (Node|string)[]}} */ { name, cells }) =>
+export function table(kind, heads, rows) {
+  const head = heads.map((words) => el("th", { scope: "col", role: "columnheader" }, words));
+  const body = rows.map(({ name, cells }) =>
     el(
       "tr",
       { role: "row" },
       el("th", { scope: "row", role: "rowheader" }, name),
       ...cells.map((content) => el("td", { role: "cell" }, content)),
-    );
+    ),
+  );
   return el(
     "table",
-    { class: `stacked ${kind}`, role: "table" },
-    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads.map(head))),
-    el("tbody", { role: "rowgroup" }, ...rows.map(row)),
+    { class: kind, role: "table" },
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...head)),
+    el("tbody", { role: "rowgroup" }, ...body),
   );
 }
 
@@ -112,22 +112,29 @@ export function save(blob, name) {
 }
 
 /**
- * The name of the button that is clicked first.
+ * The name of the button that is clicked, or the form that is sent, first.
  * @template {string} Name
- * @param {Record<Name, HTMLElement>} buttons
+ * @param {Record<Name, HTMLElement>} ways
+ * @param {AbortSignal} [signal] ends the waiting: the promise is rejected with its reason
  * @returns {Promise<Name>}
  */
-export function choice(buttons) {
-  return new Promise((resolve) => {
+export function choice(ways, signal) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
     const over = new AbortController();
-    for (const [name, button] of Object.entries(buttons)) {
-      const chosen = () => {
+    /** @param {EventTarget} target @param {string} kind @param {() => void} act */
+    const once = (target, kind, act) => {
+      const ended = (/** @type {Event} */ event) => {
+        event.preventDefault();
         over.abort();
-        resolve(/** @type {Name} */ (name));
+        act();
       };
-      /** @type {HTMLElement} */ (button).addEventListener("click", chosen, {
-        signal: over.signal,
-      });
+      target.addEventListener(kind, ended, { signal: over.signal });
+    };
+    for (const [name, node] of Object.entries(ways)) {
+      const kind = node instanceof HTMLFormElement ? "submit" : "click";
+      once(/** @type {HTMLElement} */ (node), kind, () => resolve(/** @type {Name} */ (name)));
     }
+    if (signal) once(signal, "abort", () => reject(signal.reason));
   });
 }

@@ -42,7 +42,8 @@ const BLOCK = 4; // output channels that are computed together
  * @property {Float32Array} bias
  */
 
-/** Rows and columns of the network's input for a picture: about AREA pixels, nearly its shape. */
+/** Rows and columns of the network's input for a picture: about AREA pixels, nearly its shape.
+ * @param {number} height @param {number} width */
 export function inputShape(height, width) {
   const scale = Math.sqrt(AREA / (height * width));
   const [rows, columns] = [height, width].map(
@@ -77,13 +78,14 @@ export class FaceFinder {
       this.#features.set("image", image);
     }
     scaleInto(image, pixels, width, height);
-    const across = (x) => ((x + 0.5) * width) / columns - 0.5;
-    const down = (y) => ((y + 0.5) * height) / rows - 0.5;
+    const across = (/** @type {number} */ x) => ((x + 0.5) * width) / columns - 0.5;
+    const down = (/** @type {number} */ y) => ((y + 0.5) * height) / rows - 0.5;
     return merge(decode(this.#network(image))).map(({ x1, y1, x2, y2, confidence }) => {
       return { x1: across(x1), y1: down(y1), x2: across(x2), y2: down(y2), confidence };
     });
   }
 
+  /** @param {Features} image */
   #network(image) {
     const at4 = this.#layer("to_8.1.0", this.#layer("to_8.0.0", image, 2), 2);
     const at8 = this.#residual("to_8.3", this.#layer("to_8.2.0", at4, 2));
@@ -95,12 +97,17 @@ export class FaceFinder {
     return this.#layer("head", this.#layer("join_8.0", at8), 1, { lowest: -Infinity });
   }
 
+  /** @param {string} name @param {Features} input */
   #residual(name, input) {
     const inner = this.#layer(`${name}.body.0.0`, input);
     return this.#layer(`${name}.body.1.0`, inner, 1, { skip: input });
   }
 
-  /** One convolution and what follows it: `skip` is added, then all below `lowest` is raised. */
+  /**
+   * One convolution and what follows it: `skip` is added, then all below `lowest` is raised.
+   * @param {string} name @param {Features} input @param {1 | 2} [stride]
+   * @param {{skip?: Features | null, lowest?: number}} [after]
+   */
   #layer(name, input, stride = 1, { skip = null, lowest = 0 } = {}) {
     const layer = this.#layers.get(name);
     if (layer === undefined || layer.inputs !== input.channels) {
@@ -116,7 +123,7 @@ export class FaceFinder {
   }
 }
 
-/** @returns {Features} */
+/** @param {number} rows @param {number} columns @param {number} channels @returns {Features} */
 function emptyFeatures(rows, columns, channels) {
   const data = new Float32Array((rows + 2) * (columns + 2) * channels);
   return { rows, columns, channels, data };
@@ -207,7 +214,8 @@ function convolve(layer, input, output, stride, skip, lowest) {
   }
 }
 
-/** Add features of half the size to `into`: every cell of `coarse` to a square of four. */
+/** Add features of half the size to `into`: every cell of `coarse` to a square of four.
+ * @param {Features} into @param {Features} coarse */
 function addDoubled(into, coarse) {
   const { rows, columns, channels, data } = into;
   for (let row = 0; row < rows; row += 1) {
@@ -223,6 +231,11 @@ function addDoubled(into, coarse) {
 /**
  * The picture as the network wants it, BGR from -1 to 1, every input pixel the mean of the area it
  * covers: what OpenCV calls INTER_AREA.
+ *
+ * @param {Features} image
+ * @param {Uint8ClampedArray | Uint8Array} pixels RGBA
+ * @param {number} width
+ * @param {number} height
  */
 function scaleInto(image, pixels, width, height) {
   const { rows, columns, data } = image;
@@ -239,7 +252,9 @@ function scaleInto(image, pixels, width, height) {
   }
 }
 
-/** One row of RGBA pixels, from pixel number `start` on, to BGR means of `across`. */
+/** One row of RGBA pixels, from pixel number `start` on, to BGR means of `across`.
+ * @param {Float32Array} narrow @param {Uint8ClampedArray | Uint8Array} pixels
+ * @param {number} start @param {ReturnType<typeof shares>} across */
 function narrowRow(narrow, pixels, start, across) {
   let k = 0;
   for (const span of across) {
@@ -258,7 +273,8 @@ function narrowRow(narrow, pixels, start, across) {
   }
 }
 
-/** What `size` pixels count for in each of `count` equal parts of their row; 1 in each part. */
+/** What `size` pixels count for in each of `count` equal parts of their row; 1 in each part.
+ * @param {number} size @param {number} count */
 function shares(size, count) {
   const length = size / count;
   return Array.from({ length: count }, (_, part) => {
@@ -313,20 +329,20 @@ function merge(faces) {
     const near = rest.filter((face) => face === surest || overlap(surest, face) > MAX_OVERLAP);
     rest = rest.filter((face) => !near.includes(face));
     const total = near.reduce((sum, face) => sum + face.confidence, 0);
-    const mean = (side) =>
+    const mean = (/** @type {"x1" | "y1" | "x2" | "y2"} */ side) =>
       near.reduce((sum, face) => sum + face.confidence * face[side], 0) / total;
-    const [x1, y1, x2, y2] = ["x1", "y1", "x2", "y2"].map(mean);
-    merged.push({ x1, y1, x2, y2, confidence: surest.confidence });
+    const box = { x1: mean("x1"), y1: mean("y1"), x2: mean("x2"), y2: mean("y2") };
+    merged.push({ ...box, confidence: surest.confidence });
   }
   return merged;
 }
 
-/** Intersection over union. */
+/** Intersection over union. @param {Face} a @param {Face} b */
 function overlap(a, b) {
   const width = Math.min(a.x2, b.x2) - Math.max(a.x1, b.x1);
   const height = Math.min(a.y2, b.y2) - Math.max(a.y1, b.y1);
   const common = Math.max(width, 0) * Math.max(height, 0);
-  const area = (box) => (box.x2 - box.x1) * (box.y2 - box.y1);
+  const area = (/** @type {Face} */ box) => (box.x2 - box.x1) * (box.y2 - box.y1);
   return common / Math.max(area(a) + area(b) - common, 1e-9);
 }
 
@@ -342,7 +358,7 @@ function readLayers(file) {
   const start = 4 + view.getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(file, 4, start - 4)));
   if (header.format !== "face_finder/1") throw new Error("these are no weights of a face finder");
-  const tensors = new Map(header.layers.map((tensor) => [tensor.name, tensor]));
+  const tensors = new Map(header.layers.map((/** @type {any} */ one) => [one.name, one]));
   const layers = new Map();
   for (const { name, shape, offset } of header.layers) {
     if (!name.endsWith(".weight")) continue;
@@ -365,7 +381,8 @@ function readLayers(file) {
   return layers;
 }
 
-/** `count` float16 numbers, little-endian; infinities and what is no number do not occur. */
+/** `count` float16 numbers, little-endian; infinities and what is no number do not occur.
+ * @param {DataView} view @param {number} offset @param {number} count */
 function readHalves(view, offset, count) {
   const numbers = new Float32Array(count);
   for (let i = 0; i < count; i += 1) {
@@ -378,9 +395,11 @@ function readHalves(view, offset, count) {
   return numbers;
 }
 
+/** @param {any} scope of a worker */
 function serve(scope) {
-  let finder = null;
-  scope.onmessage = ({ data }) => {
+  /** @type {FaceFinder} */
+  let finder;
+  scope.onmessage = (/** @type {MessageEvent} */ { data }) => {
     if (data.weights !== undefined) {
       finder = new FaceFinder(data.weights);
       scope.postMessage([]);
@@ -390,6 +409,4 @@ function serve(scope) {
   };
 }
 
-if (typeof WorkerGlobalScope !== "undefined" && globalThis instanceof WorkerGlobalScope) {
-  serve(globalThis);
-}
+if ("WorkerGlobalScope" in globalThis) serve(globalThis);

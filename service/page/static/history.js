@@ -5,11 +5,10 @@ import * as access from "./access.js";
 import { comparison } from "./compare.js";
 import { byId, el, icon } from "./dom.js";
 import { ResultView, confirmed } from "./result.js";
-import { explained, moment, number, preferred, switches, t, use } from "./texts.js";
+import { codeOf, explained, moment, number, preferred, say, switches, t, use } from "./texts.js";
 import { badgeOf } from "./verdict.js";
 
 const PAGE = 20;
-const DAY_MS = 86_400_000;
 
 /** @type {any[]} Listed now, newest first. */
 let listed = [];
@@ -17,29 +16,55 @@ let listed = [];
 let next = null;
 /** @type {Set<string>} Job ids that were chosen, at most two. */
 const chosen = new Set();
-/** Draws again what is shown below the list, once the page speaks another language. */
-let redraw = () => {};
-/** @type {ResultView|null} */
-let view = null;
+/** What is shown below the list: which jobs, drawn how, ended how. */
+const NOTHING = { jobs: /** @type {string[]} */ ([]), draw: () => {}, close: () => {} };
+let shown = NOTHING;
+/** What went wrong last. @type {any} */
+let trouble = null;
+/** How often each was asked for: an answer to what was asked before the last time comes too late. */
+const asked = { list: 0, show: 0 };
 
 const client = () => new Client(access.credentials());
 
 /** Do something with the service, and say where it fails. @param {() => Promise<void>} deed */
 async function attempt(deed) {
-  byId("says").textContent = "";
+  complain(null);
   try {
     await deed();
   } catch (error) {
-    const { what, todo } = explained(/** @type {any} */ (error));
-    byId("says").textContent = `${what} ${todo}`;
-    if (access.REFUSALS.has(/** @type {any} */ (error).code)) askForKey();
+    if (access.REFUSALS.has(codeOf(error))) {
+      access.keep("");
+      askForKey();
+    }
+    complain(error);
   }
+}
+
+/**
+ * The same where only the last answer counts.
+ * @template Answer
+ * @param {keyof typeof asked} kind @param {() => Promise<Answer>} ask
+ * @param {(answer: Answer) => void} act
+ */
+const latest = (kind, ask, act) =>
+  attempt(async () => {
+    const mine = ++asked[kind];
+    const answer = await ask();
+    if (mine === asked[kind]) act(answer);
+  });
+
+/** Say what went wrong, where it can be seen; null: nothing. @param {any} error */
+function complain(error) {
+  trouble = error;
+  const { what, todo } = error ? explained(error) : { what: "", todo: "" };
+  byId("says").textContent = `${what} ${todo}`.trim();
+  if (error) byId("says").scrollIntoView({ block: "nearest" });
 }
 
 /** One page of the list. @param {string|null} cursor */
 async function fetched(cursor) {
   const query = new URLSearchParams({ limit: String(PAGE) });
-  const days = { since: startOf(byId("since").value), until: startOf(byId("until").value, DAY_MS) };
+  const days = { since: startOf(byId("since").value), until: startOf(byId("until").value, 1) };
   const wishes = { session_id: byId("session").value.trim(), risk: byId("risk").value, ...days };
   for (const [name, value] of Object.entries({ ...wishes, cursor })) if (value) query.set(name, value);
   const answer = await fetch(`/jobs?${query}`, { headers: access.headers() }).catch((cause) => {
@@ -52,32 +77,47 @@ async function fetched(cursor) {
   return body;
 }
 
-/** Midnight at the beginning of a day here, or `later` milliseconds after; "" of no day.
+/** Midnight at the beginning of a day here, or so many days later; "" of no day.
  * @param {string} day @param {number} [later] */
-const startOf = (day, later = 0) =>
-  day && new Date(new Date(`${day}T00:00`).getTime() + later).toISOString();
+function startOf(day, later = 0) {
+  if (!day) return "";
+  const date = new Date(`${day}T00:00`);
+  date.setDate(date.getDate() + later); // not all days have 24 hours
+  return date.toISOString();
+}
 
 const list = () =>
-  attempt(async () => {
-    const { jobs, next: more } = await fetched(null);
-    [listed, next] = [jobs, more];
-    chosen.clear();
-    byId("key-form").hidden = true;
-    byId("past").hidden = false;
-    drawList();
-  });
+  latest(
+    "list",
+    () => fetched(null),
+    ({ jobs, next: more }) => {
+      [listed, next] = [jobs, more];
+      chosen.clear();
+      byId("key-form").hidden = true;
+      byId("past").hidden = false;
+      drawList();
+    },
+  );
 
 const older = () =>
-  attempt(async () => {
-    const at = listed.length;
-    const { jobs, next: more } = await fetched(next);
-    [listed, next] = [[...listed, ...jobs], more];
-    drawList();
-    byId("jobs").children[at]?.querySelector("button, input")?.focus();
-  });
+  latest(
+    "list",
+    () => fetched(next),
+    ({ jobs, next: more }) => {
+      const at = listed.length;
+      [listed, next] = [[...listed, ...jobs], more];
+      drawList();
+      byId("jobs").children[at]?.querySelector("button, input")?.focus();
+    },
+  );
 
 function drawList() {
-  byId("jobs").replaceChildren(...listed.map(entry));
+  const times = listed.map(({ created }) => moment(created));
+  const name = (/** @type {number} */ n) => {
+    const before = times.slice(0, n).filter((time) => time === times[n]).length;
+    return before ? `${times[n]} (${before + 1})` : times[n];
+  };
+  byId("jobs").replaceChildren(...listed.map((job, n) => entry(job, name(n))));
   byId("more").hidden = !next;
   const count = listed.length;
   byId("found").textContent =
@@ -89,12 +129,10 @@ function drawList() {
   drawChoice();
 }
 
-/** @param {any} job */
-function entry(job) {
+/** @param {any} job @param {string} time that no other entry has */
+function entry(job, time) {
   const { job_id: id, session_id: session, state, risk_level: risk, combined_score: score } = job;
-  const time = moment(job.created);
   const done = state === "succeeded";
-  const kind = badgeOf(job);
   const words = done ? t(risk ? `risk.${risk}` : "risk.none") : t(`state.${state}`);
   const box = el("input", {
     type: "checkbox",
@@ -115,7 +153,7 @@ function entry(job) {
     el(
       "div",
       {},
-      el("p", { class: `badge small risk-${kind}` }, icon(kind), el("strong", {}, words)),
+      el("p", { class: "badge" }, icon(badgeOf(job)), el("strong", {}, words)),
       el(
         "p",
         {},
@@ -148,9 +186,10 @@ function entry(job) {
 }
 
 /** @param {string} session */
-function only(session) {
+async function only(session) {
   byId("session").value = session;
-  list();
+  await list();
+  byId("list-title").focus();
 }
 
 /** @param {string} id @param {boolean} wanted */
@@ -172,67 +211,72 @@ function drawChoice() {
   byId("compare-hint").hidden = chosen.size === 2;
 }
 
-/** Show something below the list, and go there. @param {string} title @param {() => void} draw */
-function show(title, draw) {
+/** Show something below the list, and go there. @param {string} title @param {typeof shown} what */
+function show(title, what) {
   shut();
-  redraw = () => {
-    byId("shown-title").textContent = t(title);
-    draw();
-  };
+  shown = what;
+  say(byId("shown-title"), title);
   byId("shown").hidden = false;
-  redraw();
+  shown.draw();
   byId("shown-title").focus();
 }
 
 function shut() {
-  view?.close();
-  view = null;
-  redraw = () => {};
+  shown.close();
+  shown = NOTHING;
   byId("shown").hidden = true;
   byId("shown-view").replaceChildren();
 }
 
 /** @param {string} id */
 const open = (id) =>
-  attempt(async () => {
-    const { result } = await client().job(id);
-    const left = () => {
-      shut();
-      gone(id);
-    };
-    show("result.title", () => {
-      view ??= new ResultView(byId("shown-view"), result, { recording: null, left });
-      view.draw();
-    });
-  });
+  latest(
+    "show",
+    () => client().job(id),
+    ({ result }) => {
+      const left = () => gone(id);
+      const view = new ResultView(byId("shown-view"), result, { recording: null, left });
+      show("result.title", { jobs: [id], draw: () => view.draw(), close: () => view.close() });
+    },
+  );
 
-const compare = () =>
-  attempt(async () => {
-    const order = listed.map(({ job_id: id }) => id).filter((id) => chosen.has(id));
-    const jobs = await Promise.all(order.map((id) => client().job(id)));
-    const draw = () => byId("shown-view").replaceChildren(comparison(/** @type {any} */ (jobs)));
-    show("history.compare.title", draw);
-  });
+function compare() {
+  const ids = listed.map(({ job_id: id }) => id).filter((id) => chosen.has(id));
+  return latest(
+    "show",
+    () => Promise.all(ids.map((id) => client().job(id))),
+    (jobs) => {
+      const draw = () => byId("shown-view").replaceChildren(comparison(/** @type {any} */ (jobs)));
+      show("history.compare.title", { ...NOTHING, jobs: ids, draw });
+    },
+  );
+}
 
 /** @param {string} id */
-const remove = (id) =>
-  attempt(async () => {
-    if (!(await confirmed(t("keep.delete.ask"), t("keep.delete.yes")))) return;
+async function remove(id) {
+  if (!(await confirmed(t("keep.delete.ask"), t("keep.delete.yes")))) return;
+  await attempt(async () => {
     await client().cancel(id);
-    if (byId("shown").hidden === false) shut();
     gone(id);
   });
+}
 
-/** Take a deleted result off the list. @param {string} id */
+/** Take a deleted result off the page. @param {string} id */
 function gone(id) {
+  if (shown.jobs.includes(id)) shut();
   listed = listed.filter((job) => job.job_id !== id);
   chosen.delete(id);
   drawList();
   byId("found").textContent = `${t("history.deleted")} ${byId("found").textContent}`;
+  byId("list-title").focus(); // what had the focus is away
 }
 
 function askForKey() {
+  asked.list++; // what is still to come is not shown
+  asked.show++;
   shut();
+  [listed, next] = [[], null];
+  drawList();
   byId("past").hidden = true;
   byId("key-form").hidden = false;
   byId("key").focus();
@@ -260,14 +304,15 @@ function listen() {
   on("compare", "click", compare);
   on("shown-close", "click", () => {
     shut();
-    byId("list-title").scrollIntoView();
-    byId("compare").focus();
+    byId("list-title").focus();
   });
-  switches(() => {
+  const changed = () => {
     entitle();
-    if (!byId("past").hidden) drawList();
-    redraw();
-  });
+    drawList();
+    shown.draw();
+    complain(trouble);
+  };
+  switches(changed, complain);
 }
 
 function entitle() {
@@ -282,4 +327,4 @@ async function begin() {
   if (access.credentials().key) await list();
 }
 
-begin();
+begin().catch(() => (byId("unloaded").hidden = false));

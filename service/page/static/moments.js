@@ -1,6 +1,6 @@
 // The timeline in words and numbers.
 
-import { el } from "./dom.js";
+import { el, table } from "./dom.js";
 import { number, signed, t } from "./texts.js";
 
 /** What is known of one moment, in words. @param {any} verdict @param {number} time */
@@ -33,39 +33,26 @@ const offsetOf = (moment) =>
 
 /** The same as tables, for whoever would rather read or hear. @param {any} verdict */
 export function numbers({ efficientnet, syncnet }) {
-  /** @param {string[]} names @param {string[][]} rows */
-  const table = (names, rows) =>
-    el(
-      "table",
-      {},
-      el(
-        "thead",
-        {},
-        el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, t(`time.column.${name}`)))),
-      ),
-      el(
-        "tbody",
-        {},
-        ...rows.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell)))),
-      ),
-    );
-  const moments = (syncnet?.timeline ?? []).map((/** @type {any} */ one) => [
-    number(one.time_s, 2),
-    offsetOf(one),
-    one.offset === null ? "–" : `${signed(one.low, 1)} … ${signed(one.high, 1)}`,
-    number(one.confidence, 2),
-  ]);
-  const frames = (efficientnet?.frame_times ?? []).map(
-    (/** @type {number} */ time, /** @type {number} */ n) => [
-      number(time, 2),
-      number(efficientnet.frame_scores[n], 3),
+  const heads = (/** @type {string[]} */ ...names) => names.map((name) => t(`time.column.${name}`));
+  const moments = (syncnet?.timeline ?? []).map((/** @type {any} */ one) => ({
+    name: number(one.time_s, 2),
+    cells: [
+      offsetOf(one),
+      one.offset === null ? "–" : `${signed(one.low, 1)} … ${signed(one.high, 1)}`,
+      number(one.confidence, 2),
     ],
+  }));
+  const frames = (efficientnet?.frame_times ?? []).map(
+    (/** @type {number} */ time, /** @type {number} */ n) => ({
+      name: number(time, 2),
+      cells: [number(efficientnet.frame_scores[n], 3)],
+    }),
   );
   return el(
     "details",
     { class: "numbers" },
     el("summary", {}, t("time.numbers")),
-    moments.length > 0 && table(["time", "offset", "band", "confidence"], moments),
-    frames.length > 0 && table(["time", "face"], frames),
+    moments.length > 0 && table("", heads("time", "offset", "band", "confidence"), moments),
+    frames.length > 0 && table("", heads("time", "face"), frames),
   );
 }

@@ -1,7 +1,7 @@
 // The recording itself, from this browser's memory, and single pictures of it.
 
 import { el } from "./dom.js";
-import { t } from "./texts.js";
+import { say, t } from "./texts.js";
 
 const PATIENCE_MS = 8000;
 
@@ -12,7 +12,10 @@ const PATIENCE_MS = 8000;
 export function player(recording) {
   const url = URL.createObjectURL(recording);
   const video = /** @type {HTMLVideoElement} */ (
-    el("video", { controls: true, playsinline: true, preload: "auto", "aria-label": t("time.video") })
+    el("video", {
+      ...{ controls: true, playsinline: true, preload: "auto" },
+      ...{ "data-t-label": "time.video", "aria-label": t("time.video") },
+    })
   );
   const node = el("div", { class: "player", "data-live": true }, video);
   /** @type {(time: number) => void} */
@@ -21,7 +24,11 @@ export function player(recording) {
   /** @type {number|null} Asked for while the recording is still looked through. */
   let wanted = null;
   const tell = () => settled && heard(video.currentTime);
-  video.addEventListener("error", () => node.replaceChildren(el("p", {}, t("time.unplayable"))));
+  let broken = false;
+  video.addEventListener("error", () => {
+    broken = true;
+    node.replaceChildren(say(el("p"), "time.unplayable"));
+  });
   video.addEventListener("loadedmetadata", async () => {
     await lengthen(video);
     settled = true;
@@ -40,13 +47,15 @@ export function player(recording) {
     node,
     /** @param {number} time seconds */
     seek(time) {
+      if (broken) return heard(time); // the figures can be looked through all the same
       video.pause();
       wanted = time;
       if (settled) video.currentTime = time;
     },
-    /** @param {(time: number) => void} listener */
+    /** @param {(time: number) => void} listener in place of the one before */
     onTime(listener) {
       heard = listener;
+      tell();
     },
     close() {
       video.pause();
@@ -83,7 +92,7 @@ export async function pictures(recording, times, square, width) {
   const pen = canvas.getContext("2d");
   const found = [];
   try {
-    await after(video, "loadeddata", () => (video.src = url));
+    await after(video, "loadedmetadata", () => (video.src = url)); // a telephone loads no more
     const grown = video.videoWidth / width;
     const least = Math.min(video.videoWidth, video.videoHeight);
     const cut = square

@@ -2,7 +2,7 @@
 
 import * as access from "./access.js";
 import { byId, choice } from "./dom.js";
-import { explained, t } from "./texts.js";
+import { codeOf, explained, say } from "./texts.js";
 
 // What may go by itself, or with another access code, or once the camera is allowed.
 const PASSING = new Set([
@@ -17,13 +17,12 @@ const PASSING = new Set([
  * @param {any} error an AvsyncError, or whatever else broke
  */
 export function describe(error) {
-  const code = error.code ?? "internal";
-  const { what, todo } = explained({ code, message: error.message, advice: error.advice });
+  const code = codeOf(error);
+  const { what, todo } = explained(error);
   byId("problem-what").textContent = what;
   byId("problem-todo").textContent = todo;
-  byId("problem").dataset.code = code;
-  const id = byId("problem-request");
-  id.textContent = error.requestId ? t("error.request", { id: error.requestId }) : "";
+  const id = error.requestId;
+  say(byId("problem-request"), id ? "error.request" : "", { id });
   const refused = access.REFUSALS.has(code);
   byId("code-form").hidden = !refused;
   byId("problem-retry").hidden = refused || !(PASSING.has(code) || error.status >= 500);
@@ -32,15 +31,10 @@ export function describe(error) {
 /** What the person wants: another try, perhaps with another access code, or the beginning.
  * @returns {Promise<"retry"|"restart">} */
 export async function asked() {
-  const form = byId("code-form");
-  const given = new Promise((resolve) => {
-    form.onsubmit = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      access.keep(byId("code").value);
-      byId("code").value = "";
-      resolve("retry");
-    };
-  });
   const buttons = { retry: byId("problem-retry"), restart: byId("problem-restart") };
-  return /** @type {any} */ (await Promise.race([choice(buttons), given]));
+  const wish = await choice({ ...buttons, code: byId("code-form") });
+  if (wish !== "code") return wish;
+  access.keep(byId("code").value);
+  byId("code").value = "";
+  return "retry";
 }

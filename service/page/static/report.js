@@ -13,7 +13,9 @@ export const asJson = (verdict) =>
  * @param {HTMLElement} shown the result as it is drawn
  */
 export async function asPage(shown) {
-  const style = await (await fetch(new URL("app.css", import.meta.url))).text();
+  const style = [...document.styleSheets]
+    .flatMap(({ cssRules }) => [...cssRules].map(({ cssText }) => cssText))
+    .join("\n");
   const title = `${t("title")} · ${t("result.title")}`;
   const made = t("report.made", { time: moment(new Date()) });
   const body = el(

@@ -2,11 +2,12 @@
 
 import { Client } from "/avsync.js";
 import * as access from "./access.js";
-import { crops } from "./crops.js";
+import { crops, cut } from "./crops.js";
 import { curve } from "./curve.js";
 import { figures, models } from "./details.js";
 import { choice, el, save } from "./dom.js";
 import { player } from "./player.js";
+import { asJson, asPage } from "./report.js";
 import { inconclusive, reasons, scores, summary } from "./scores.js";
 import { explained, t } from "./texts.js";
 import { timeline } from "./timeline.js";
@@ -16,121 +17,105 @@ let rates = null;
 
 const measuredRates = () =>
   (rates ??= fetch(new URL("rates.json", import.meta.url))
-    .then((answer) => (answer.ok ? answer.json() : null))
-    .catch(() => null));
+    .then((answer) => (answer.ok ? answer.json() : Promise.reject()))
+    .catch(() => (rates = null)));
 
 export class ResultView {
   /**
    * @param {HTMLElement} place
    * @param {any} verdict as the service answered it
-   * @param {{recording: Blob|null, heatMap?: () => Promise<any>, left: (said: string) => void}} how
-   *   recording: what was scored, null where only the service's answer is at hand; left: called
-   *   when the person is done here, or the result was deleted
+   * @param {object} how
+   * @param {Blob|null} how.recording what was scored; null where only the answer is at hand
+   * @param {(signal: AbortSignal) => Promise<any>} [how.heatMap] asks for it
+   * @param {(said: string) => void} how.left called when the person is done here, or the result was
+   *   deleted, with the key of a text that says so
    */
   constructor(place, verdict, { recording, heatMap, left }) {
     this.place = place;
     this.verdict = verdict;
-    this.recording = recording;
     this.left = left;
-    /** @type {any} */
-    this.heat = verdict.efficientnet?.heatmap ?? null;
-    this.askHeat = async () => (this.heat = (await heatMap?.()) ?? null);
-    /** @type {{close(): void}[]} */
-    this.open = [];
+    this.ended = new AbortController();
+    this.player = recording && player(recording);
+    this.pictures = recording && verdict.efficientnet && cut(verdict, recording);
+    const known = verdict.efficientnet?.heatmap;
+    /** @type {Promise<any>|null} */
+    this.heat = known ? Promise.resolve(known) : null;
+    this.askHeat = () =>
+      (this.heat ??= Promise.resolve(heatMap?.(this.ended.signal)).catch((error) => {
+        if (!access.REFUSALS.has(error.code)) this.heat = null; // it may work another time
+        throw error;
+      }));
+    this.#unfoldOnPaper();
   }
 
   /** Show everything, in the language that the page speaks now. */
-  async draw() {
-    const measured = await measuredRates();
-    this.close();
-    const { verdict, recording } = this;
-    const playing = recording && player(recording);
-    const charts = [scores(verdict)];
-    const times = timeline(verdict, playing);
-    charts.push(times);
-    const best = verdict.syncnet && curve(verdict);
-    if (best) charts.push(best);
-    this.place.replaceChildren(
-      ...[
-        !recording && el("p", { class: "notice" }, t("result.saved")),
-        summary(verdict),
-        inconclusive(verdict),
-        reasons(verdict),
-        charts[0].node,
-        el(
-          "section",
-          { class: "panel" },
-          el("h3", {}, t("time.title")),
-          playing && playing.node,
-          times.node,
-        ),
-        best && best.node,
-        recording &&
-          verdict.efficientnet &&
-          crops(verdict, recording, {
-            ask: this.askHeat,
-            seek: (time) => playing?.seek(time),
-            known: this.heat,
-          }),
-        models(verdict, measured),
-        figures(verdict),
-        this.#keep(),
-      ].filter((node) => node instanceof Node),
-    );
-    for (const chart of charts) chart.drawn(); // now that their places have a width
-    this.open = playing ? [...charts, playing] : charts;
-    this.#openForPrint();
+  draw() {
+    const { verdict, player: playing } = this;
+    const parts = [
+      !playing && el("p", { class: "notice" }, t("result.saved")),
+      summary(verdict),
+      inconclusive(verdict),
+      reasons(verdict),
+      scores(verdict),
+      el(
+        "section",
+        { class: "panel" },
+        el("h3", {}, t("time.title")),
+        playing?.node,
+        timeline(verdict, playing),
+      ),
+      verdict.syncnet && curve(verdict),
+      this.pictures &&
+        crops(verdict, this.pictures, (time) => playing?.seek(time), {
+          asked: this.heat,
+          ask: this.askHeat,
+        }),
+      models(verdict, measuredRates()),
+      figures(verdict),
+      this.#keep(),
+    ];
+    this.place.replaceChildren(...parts.filter((node) => node instanceof Node));
   }
 
   /** End what would go on by itself. */
   close() {
-    for (const part of this.open) part.close();
-    this.open = [];
+    this.ended.abort();
+    this.player?.close();
     this.place.replaceChildren();
   }
 
-  /** On paper nothing can be unfolded. */
-  #openForPrint() {
-    const folded = () => [...this.place.querySelectorAll("details:not([open])")];
+  #unfoldOnPaper() {
+    const { signal } = this.ended;
     /** @type {Element[]} */
     let opened = [];
-    const before = () => (opened = folded()).forEach((one) => one.setAttribute("open", ""));
+    const before = () => {
+      opened = [...this.place.querySelectorAll("details:not([open])")];
+      for (const one of opened) one.setAttribute("open", "");
+    };
+    addEventListener("beforeprint", before, { signal });
     const after = () => opened.forEach((one) => one.removeAttribute("open"));
-    addEventListener("beforeprint", before);
-    addEventListener("afterprint", after);
-    this.open.push({
-      close() {
-        removeEventListener("beforeprint", before);
-        removeEventListener("afterprint", after);
-      },
-    });
+    addEventListener("afterprint", after, { signal });
   }
 
   #keep() {
     const { verdict, place } = this;
     const name = `avsync-${verdict.job_id}`;
-    const report = () => import("./report.js");
-    /** @param {string} id @param {string} key @param {() => unknown} onclick @param {string} [kind] */
-    const button = (id, key, onclick, kind) =>
-      el("button", { type: "button", id, class: kind, onclick }, t(key));
+    /** @param {string} key @param {() => unknown} onclick @param {string} [kind] */
+    const button = (key, onclick, kind) =>
+      el("button", { type: "button", class: kind, onclick }, t(key));
     const says = el("p", { class: "mistake", role: "alert" });
     return el(
       "section",
-      { class: "panel keep", "data-live": true },
+      { class: "panel", "data-live": true },
       el("h3", {}, t("keep.title")),
       el(
         "div",
         { class: "actions" },
-        button("download-json", "keep.json", async () =>
-          save((await report()).asJson(verdict), `${name}.json`),
-        ),
-        button("download-html", "keep.html", async () =>
-          save(await (await report()).asPage(place), `${name}.html`),
-        ),
-        button("print", "keep.print", () => print()),
-        button("delete", "keep.delete", () => this.#delete(says), "danger"),
-        this.recording &&
-          button("again", "keep.again", () => this.left(""), "primary"),
+        button("keep.json", () => save(asJson(verdict), `${name}.json`)),
+        button("keep.html", async () => save(await asPage(place), `${name}.html`)),
+        button("keep.print", () => print()),
+        button("keep.delete", () => this.#delete(says), "danger"),
+        this.player && button("keep.again", () => this.left(""), "primary"),
       ),
       says,
     );
@@ -138,12 +123,13 @@ export class ResultView {
 
   /** @param {HTMLElement} says */
   async #delete(says) {
+    says.textContent = "";
     if (!(await confirmed(t("keep.delete.ask"), t("keep.delete.yes")))) return;
     try {
       await new Client(access.credentials()).cancel(this.verdict.job_id);
-      this.left(t("keep.deleted"));
+      if (!this.ended.signal.aborted) this.left("keep.deleted");
     } catch (error) {
-      const { what, todo } = explained(/** @type {any} */ (error));
+      const { what, todo } = explained(error);
       says.textContent = `${what} ${todo}`;
     }
   }
@@ -151,8 +137,8 @@ export class ResultView {
 
 /** Whether the person means it. @param {string} question @param {string} word */
 export async function confirmed(question, word) {
-  const yes = el("button", { type: "button", class: "danger", id: "confirm-yes" }, word);
-  const no = el("button", { type: "button", id: "confirm-no" }, t("cancel"));
+  const yes = el("button", { type: "button", class: "danger" }, word);
+  const no = el("button", { type: "button" }, t("cancel"));
   const dialog = /** @type {HTMLDialogElement} */ (
     el(
       "dialog",

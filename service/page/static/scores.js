@@ -1,7 +1,7 @@
 // The badge, how the score came about, and the reasons.
 
 import { drawing, fitted, line, scale, text } from "./charts.js";
-import { el, icon, svg } from "./dom.js";
+import { el, icon, svg, table } from "./dom.js";
 import { explained, has, number, percent, t } from "./texts.js";
 import { THRESHOLDS, badgeOf, byTone, contributions, remedies } from "./verdict.js";
 
@@ -62,62 +62,33 @@ export function inconclusive(verdict) {
   );
 }
 
-/**
- * The two scores and how they were weighed, as a table and a bar.
- * @param {any} verdict
- * @returns {{node: HTMLElement, close: () => void, drawn: () => void}} as of `curve`
- */
+/** The two scores and how they were weighed, as a table and a bar. @param {any} verdict */
 export function scores(verdict) {
   const parts = contributions(verdict);
   const total = verdict.combined_score;
   const { low, medium, high } = THRESHOLDS;
-  const place = el("div", { class: "place" });
-  const cell = (/** @type {string} */ words) => el("td", {}, words);
   const names = ["part", "score", "weight", "gives"];
   const calibrated = verdict.calibration;
-  const node = el(
+  const rows = parts.map((one) => ({
+    name: el(
+      "span",
+      {},
+      el("span", { class: `swatch ${one.part}`, "aria-hidden": "true" }),
+      t(`part.${one.part}`),
+    ),
+    cells: [
+      scoreOf(one),
+      one.weight ? percent(one.weight) : t("scores.uncounted"),
+      one.weight ? number(one.gives, 2) : "–",
+    ],
+  }));
+  const sum = { name: t("scores.total"), cells: ["", "", total === null ? "–" : number(total, 2)] };
+  return el(
     "section",
     { class: "panel" },
     el("h3", {}, t("scores.title")),
-    total !== null && place,
-    el(
-      "table",
-      { class: "scores" },
-      el(
-        "thead",
-        {},
-        el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, t(`scores.${name}`)))),
-      ),
-      el(
-        "tbody",
-        {},
-        ...parts.map((one) =>
-          el(
-            "tr",
-            {},
-            el(
-              "th",
-              { scope: "row" },
-              el("span", { class: `swatch ${one.part}`, "aria-hidden": "true" }),
-              t(`part.${one.part}`),
-            ),
-            cell(scoreOf(one)),
-            cell(one.weight ? percent(one.weight) : t("scores.uncounted")),
-            cell(one.weight ? number(one.gives, 2) : "–"),
-          ),
-        ),
-      ),
-      el(
-        "tfoot",
-        {},
-        el(
-          "tr",
-          {},
-          el("th", { scope: "row", colspan: 3 }, t("scores.total")),
-          cell(total === null ? "–" : number(total, 2)),
-        ),
-      ),
-    ),
+    total !== null && fitted((width) => bar(parts, total, !calibrated, width)),
+    table("stacked scores", names.map((name) => t(`scores.${name}`)), [...rows, sum]),
     el(
       "p",
       { class: "quiet" },
@@ -130,12 +101,6 @@ export function scores(verdict) {
           }),
     ),
   );
-  let close = () => {};
-  const drawn = () => {
-    if (total === null) return;
-    close = fitted(place, (width) => place.replaceChildren(bar(parts, total, !calibrated, width)));
-  };
-  return { node, drawn, close: () => close() };
 }
 
 /** @param {{score: number|null, raw: number|null}} part */
@@ -192,7 +157,7 @@ export function reasons(verdict) {
     ...byTone(verdict.reason_codes).map(([tone, codes]) =>
       el(
         "div",
-        { class: `reasons ${tone}` },
+        { class: "reasons" },
         el("h4", {}, icon(SIGNS[/** @type {keyof typeof SIGNS} */ (tone)]), t(`reasons.${tone}`)),
         el(
           "ul",

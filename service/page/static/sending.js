@@ -3,7 +3,7 @@
 import { Client } from "/avsync.js";
 import * as access from "./access.js";
 import { byId, el, icon } from "./dom.js";
-import { t } from "./texts.js";
+import { say } from "./texts.js";
 
 const STAGES = ["upload", "queued", "decode", "find_faces", "syncnet", "efficientnet"];
 
@@ -32,15 +32,17 @@ export async function send(recording, { sessionId, partial, idempotencyKey }) {
  * which holds a picture of the face, is deleted as soon as it is here.
  * @param {Blob} recording
  * @param {string} sessionId
+ * @param {AbortSignal} signal
  * @returns {Promise<{time_s: number, score: number, png: string}|null>}
  */
-export async function heatMap(recording, sessionId) {
+export async function heatMap(recording, sessionId, signal) {
   const client = new Client(access.credentials());
   const verdict = await client.score(recording, {
     sessionId,
     consent: true,
     heatmap: true,
     partial: true,
+    signal,
   });
   await client.cancel(verdict.job_id);
   return verdict.efficientnet?.heatmap ?? null;
@@ -53,10 +55,9 @@ function show({ phase, progress, stage }) {
   if (known) bar.value = progress;
   else bar.removeAttribute("value");
   const at = phase === "running" ? (stage ?? "decode") : phase;
-  const said = t(`stage.${at}`);
   const list = byId("stages");
-  if (byId("send-says").textContent === said && list.childElementCount) return;
-  byId("send-says").textContent = said;
+  if (byId("send-says").dataset.t === `stage.${at}`) return;
+  say(byId("send-says"), `stage.${at}`);
   const reached = STAGES.indexOf(at);
   if (reached < 0 && list.childElementCount) return; // trying again changes nothing of the list
   list.replaceChildren(
@@ -66,8 +67,8 @@ function show({ phase, progress, stage }) {
         "li",
         { class: done ? "done" : null, "aria-current": number === reached ? "step" : null },
         done ? icon("low") : el("span", { class: "dot", "aria-hidden": "true" }),
-        t(`stage.${name}`),
-        done && el("span", { class: "hidden" }, ` (${t("stage.done")})`),
+        say(el("span"), `stage.${name}`),
+        done && say(el("span", { class: "hidden" }), "stage.done"),
       );
     }),
   );

@@ -1,11 +1,12 @@
 // Every word the pages say, in the language of whoever reads them.
 
-export const LANGUAGES = ["en", "es"];
+const LANGUAGES = ["en", "es"];
 const KEPT = "lang";
 
 /** @type {Record<string, string>} */
 let catalogue = {};
 let current = LANGUAGES[0];
+let wishes = 0;
 
 /** The language that was chosen before, else the first of the browser's that there is. */
 export function preferred() {
@@ -15,25 +16,38 @@ export function preferred() {
   } catch {
     // Storage is switched off: then the browser's languages decide every time.
   }
-  const wishes = [chosen, ...navigator.languages].map((tag) => (tag ?? "").slice(0, 2));
-  return wishes.find((tag) => LANGUAGES.includes(tag)) ?? LANGUAGES[0];
+  const tags = [chosen, ...navigator.languages].map((tag) => (tag ?? "").slice(0, 2));
+  return tags.find((tag) => LANGUAGES.includes(tag)) ?? LANGUAGES[0];
 }
 
 /**
  * Speak that language from now on, on the whole page.
  * @param {string} lang of LANGUAGES
+ * @returns {Promise<boolean>} false where another was asked for before this one was here
  */
 export async function use(lang) {
+  const wish = ++wishes;
   const answer = await fetch(new URL(`texts/${lang}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`no texts for ${lang}: ${answer.status}`);
-  catalogue = await answer.json();
-  current = lang;
+  const texts = await answer.json();
+  if (wish !== wishes) return false;
+  [catalogue, current] = [texts, lang];
   document.documentElement.lang = lang;
-  apply(document);
+  for (const node of document.querySelectorAll("[data-t]")) {
+    const { t: key = "", values = "{}" } = /** @type {HTMLElement} */ (node).dataset;
+    node.textContent = t(key, JSON.parse(values));
+  }
+  for (const node of document.querySelectorAll("[data-t-label]")) {
+    node.setAttribute("aria-label", t(/** @type {HTMLElement} */ (node).dataset.tLabel ?? ""));
+  }
+  for (const one of LANGUAGES) {
+    document.getElementById(`lang-${one}`)?.setAttribute("aria-pressed", String(one === lang));
+  }
+  return true;
 }
 
 /** @param {string} lang */
-export function remember(lang) {
+function remember(lang) {
   try {
     localStorage.setItem(KEPT, lang);
   } catch {
@@ -58,26 +72,40 @@ export function t(key, values = {}) {
 }
 
 /**
- * What a code of the service means, and what to do about it. The service's own words, which are
- * English, stand in where it knows a code that this page does not.
- * @param {{code?: string, message?: string, advice?: string}} problem
+ * Give an element a text that it keeps in whatever language the page speaks later.
+ * @template {HTMLElement} Kind
+ * @param {Kind} node
+ * @param {string} key "" for no text
+ * @param {Record<string, string|number>} [values] the same in every language
+ * @returns {Kind}
  */
-export function explained({ code = "", message = "", advice = "" }) {
-  return {
-    what: has(`problem.${code}`) ? t(`problem.${code}`) : message || t("problem.internal"),
-    todo: has(`advice.${code}`) ? t(`advice.${code}`) : advice || t("advice.internal"),
-  };
+export function say(node, key, values = {}) {
+  if (key) Object.assign(node.dataset, { t: key, values: JSON.stringify(values) });
+  else delete node.dataset.t;
+  node.textContent = key && t(key, values);
+  return node;
 }
 
-/** Fill what names its text: data-t its content, data-t-label its accessible name.
- * @param {ParentNode} root */
-export function apply(root) {
-  for (const node of root.querySelectorAll("[data-t]")) {
-    node.textContent = t(/** @type {HTMLElement} */ (node).dataset.t ?? "");
-  }
-  for (const node of root.querySelectorAll("[data-t-label]")) {
-    node.setAttribute("aria-label", t(/** @type {HTMLElement} */ (node).dataset.tLabel ?? ""));
-  }
+/** Of what stands before the service, and answers in its stead. @type {Record<string, string>} */
+const OTHERS = { http_413: "too_large", http_429: "rate_limited", http_503: "busy" };
+
+/** The code of whatever was thrown; "page" where the page itself broke. @param {any} error */
+export function codeOf({ code }) {
+  if (typeof code !== "string") return "page";
+  return OTHERS[code] ?? (code.startsWith("http_") ? "internal" : code);
+}
+
+/**
+ * What went wrong, and what to do about it. The service's own words, which are English, stand in
+ * where it knows a code that this page does not.
+ * @param {any} error an AvsyncError, a problem of the service, or whatever else was thrown
+ */
+export function explained(error) {
+  const code = codeOf(error);
+  return {
+    what: has(`problem.${code}`) ? t(`problem.${code}`) : error.message || t("problem.internal"),
+    todo: has(`advice.${code}`) ? t(`advice.${code}`) : error.advice || t("advice.internal"),
+  };
 }
 
 /** @param {number} value @param {number} [digits] */
@@ -101,7 +129,7 @@ export const percent = (share, digits = 0) =>
 
 /** @param {string|number|Date} moment */
 export const moment = (moment) =>
-  new Intl.DateTimeFormat(current, { dateStyle: "medium", timeStyle: "short" }).format(
+  new Intl.DateTimeFormat(current, { dateStyle: "medium", timeStyle: "medium" }).format(
     new Date(moment),
   );
 
@@ -117,24 +145,28 @@ export function duration(seconds) {
   );
 }
 
-/** Two buttons, one for each language; `changed` is called once the page speaks the other.
- * @param {() => void} changed */
-export function switches(changed) {
-  for (const lang of LANGUAGES) {
-    const button = document.getElementById(`lang-${lang}`);
-    button?.addEventListener("click", async () => {
-      remember(lang);
-      await use(lang);
-      mark();
-      changed();
-    });
-  }
-  mark();
+/** @param {number} megabytes */
+export function size(megabytes) {
+  const [unit, value] = megabytes < 1 ? ["kilobyte", megabytes * 1024] : ["megabyte", megabytes];
+  const form = { style: /** @type {"unit"} */ ("unit"), unit, maximumFractionDigits: 1 };
+  return new Intl.NumberFormat(current, form).format(value);
 }
 
-function mark() {
+/**
+ * Two buttons, one for each language.
+ * @param {() => void} changed called once the page speaks the other
+ * @param {(error: unknown) => void} failed where its texts cannot be had
+ */
+export function switches(changed, failed) {
   for (const lang of LANGUAGES) {
-    const button = document.getElementById(`lang-${lang}`);
-    button?.setAttribute("aria-pressed", String(lang === current));
+    document.getElementById(`lang-${lang}`)?.addEventListener("click", async () => {
+      try {
+        if (!(await use(lang))) return;
+        remember(lang);
+        changed();
+      } catch (error) {
+        failed(error);
+      }
+    });
   }
 }

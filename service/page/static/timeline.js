@@ -17,22 +17,12 @@ const LEAST_RANGE = 3;
 /**
  * @param {any} verdict
  * @param {{seek(time: number): void, onTime(heard: (time: number) => void): void}|null} player
- * @returns {{node: HTMLElement, close: () => void, drawn: () => void}} as of `curve`
  */
 export function timeline(verdict, player) {
   const length = lengthOf(verdict);
-  const place = el("div", { class: player ? "place slider" : "place" });
-  const reading = el("p", { class: "reading-at quiet", "data-live": true });
-  const node = el(
-    "div",
-    { class: "timeline" },
-    player && el("p", { class: "quiet", "data-live": true }, t("time.hint")),
-    place,
-    player && reading,
-    numbers(verdict),
-  );
+  const reading = el("p", { class: "quiet", "data-live": true });
   /** @type {{head: SVGElement, x: (time: number) => number}|null} */
-  let drawnNow = null;
+  let drawn = null;
   let now = 0;
   const move = (/** @type {number} */ time) => {
     now = Math.min(Math.max(time, 0), length);
@@ -40,23 +30,30 @@ export function timeline(verdict, player) {
     reading.textContent = said;
     place.setAttribute("aria-valuenow", now.toFixed(2));
     place.setAttribute("aria-valuetext", said);
-    if (!drawnNow) return;
-    drawnNow.head.setAttribute("transform", `translate(${drawnNow.x(now)})`);
+    drawn?.head.setAttribute("transform", `translate(${drawn.x(now)})`);
   };
+  const place = fitted(
+    (width) => {
+      const chart = draw(verdict, length, width, player !== null);
+      drawn = chart;
+      if (player) move(now);
+      return chart.picture;
+    },
+    { class: player ? "place slider" : "place" },
+  );
   if (player) {
-    steer(place, length, (time) => player.seek(time), () => now, () => drawnNow?.x);
+    steer(place, length, (time) => player.seek(time), () => now, () => drawn?.x);
+    move(now);
     player.onTime(move);
   }
-  let close = () => {};
-  const drawn = () => {
-    close = fitted(place, (width) => {
-      const chart = draw(verdict, length, width, player !== null);
-      place.replaceChildren(chart.picture);
-      drawnNow = chart;
-      if (player) move(now);
-    });
-  };
-  return { node, drawn, close: () => close() };
+  return el(
+    "div",
+    {},
+    player && el("p", { class: "quiet", "data-live": true }, t("time.hint")),
+    place,
+    player && reading,
+    numbers(verdict),
+  );
 }
 
 /** Pointer and keys, as of any slider.
@@ -77,11 +74,12 @@ function steer(place, length, seek, now, pixels) {
     go(((event.clientX - place.getBoundingClientRect().left - from) / (to - from)) * length);
   };
   place.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
     place.setPointerCapture(event.pointerId);
     point(event);
   });
   place.addEventListener("pointermove", (event) => {
-    if (event.buttons) point(event);
+    if (place.hasPointerCapture(event.pointerId)) point(event);
   });
   place.addEventListener("keydown", (event) => {
     const frame = 1 / FRAME_RATE;
@@ -95,7 +93,7 @@ function steer(place, length, seek, now, pixels) {
       Home: 0,
       End: length,
     }[event.key];
-    if (to === undefined) return;
+    if (to === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     go(to);
   });
@@ -166,6 +164,7 @@ const row = (title, width, top, values, y, words) => [
 /** @param {any} artifact @param {(t: number) => number} x @param {number} width @param {number} top */
 function faces({ frame_times, frame_scores }, x, width, top) {
   const y = scale([0, 1], [top + ROW - 8, top + 6]);
+  /** @type {[number, number][]} */
   const points = frame_times.map((/** @type {number} */ time, /** @type {number} */ n) => [
     x(time),
     y(frame_scores[n]),
@@ -208,11 +207,13 @@ function offsets({ timeline: moments, changes }, x, width, top) {
   ]);
   return svg(
     "g",
-    { class: "offsets" },
+    {},
     ...row(t("time.offset"), width, top, [-most, 0, most], y, (value) => signed(value)),
     ...(width < 480 ? [] : [aside("high", width, top + 16), aside("low", width, top + ROW - 11)]),
     ...parts,
     ...jumps,
+    !known.length &&
+      text((LEFT + width - RIGHT) / 2, y(0) - 6, t("time.unknown"), { "text-anchor": "middle" }),
   );
 }
 
@@ -230,7 +231,7 @@ function confidences({ timeline: moments }, x, width, top) {
   const digits = by < 1 ? 1 : 0;
   return svg(
     "g",
-    { class: "confidences" },
+    {},
     ...row(t("time.confidence"), width, top, [0, most], y, (value) => number(value, digits)),
     ...moments.map((/** @type {any} */ one) =>
       svg("rect", {

@@ -1,6 +1,6 @@
 // What a verdict says, read for showing it. Pure: values in, values out.
 
-export const PARTS = ["syncnet", "efficientnet"];
+const PARTS = ["syncnet", "efficientnet"];
 
 /** Frames a second of everything that the service analyses. */
 export const FRAME_RATE = 25;
@@ -12,7 +12,7 @@ const CROPS = 4;
 const APART_S = 0.3;
 
 /** Every reason code but the decisions, by how it speaks. */
-export const TONES = {
+const TONES = {
   good: ["HIGH_SYNC_SCORE", "LOW_OFFSET", "HIGH_CONFIDENCE", "LOW_DISTANCE", "NO_ARTIFACTS"],
   neutral: [
     ...["MEDIUM_SYNC_SCORE", "MEDIUM_OFFSET", "MEDIUM_CONFIDENCE", "MEDIUM_DISTANCE"],

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 
 import { AvsyncError, Client, serverEvents } from "../avsync.js";
@@ -172,6 +173,24 @@ for (const [name, headers] of [
 	});
 }
 
+test("Retry-After may be a date", LIMIT, async (t) => {
+	const after = (ms) => ({ "Retry-After": new Date(Date.now() + ms).toUTCString() });
+	const { endpoint, requests } = await serve(t, {
+		[SCORE]: [problem(503, "busy", after(-90_000)), problem(429, "rate_limited", after(90_000))],
+	});
+	const stop = new AbortController();
+	const waits = [];
+	const onProgress = ({ phase, retryAfter }) => {
+		if (phase === "waiting") waits.push(retryAfter);
+		if (retryAfter > 0) stop.abort();
+	};
+	const { error } = await scored(endpoint, { signal: stop.signal, onProgress });
+	assert.equal(error.code, "aborted");
+	assert.equal(waits[0], 0);
+	assert.ok(waits[1] > 60 && waits[1] <= 90, String(waits[1]));
+	assert.equal(requests.length, 2);
+});
+
 for (const [status, code] of [
 	[401, "unauthorized"],
 	[403, "token_used_up"],
@@ -198,6 +217,44 @@ test("a refusal by what stands before the service has no problem, and is one", a
 	const { endpoint, requests } = await serve(t, { [SCORE]: [page] });
 	const { error } = await scored(endpoint);
 	assert.deepEqual([error.code, error.status, error.advice], ["http_413", 413, ""]);
+	assert.equal(requests.length, 1);
+});
+
+test("what a proxy answers as JSON is no problem of the service", async (t) => {
+	const gateway = (_request, response) => response.writeHead(403).end('{"message": "Forbidden"}');
+	const { endpoint } = await serve(t, { [SCORE]: [gateway] });
+	const { error } = await scored(endpoint);
+	assert.deepEqual([error.code, error.status, error.requestId], ["http_403", 403, null]);
+});
+
+for (const status of [502, 503, 504]) {
+	const down = (_request, response) => response.writeHead(status).end("<html>Bad gateway</html>");
+
+	test(`a ${status} by what stands before the service is a broken connection`, async (t) => {
+		const { endpoint, of } = await serve(t, {
+			[SCORE]: [down, accepted],
+			[FOLLOW]: [down],
+			[ASK]: [down, down, job({ state: "succeeded", result: VERDICT })],
+		});
+		const { verdict, phases } = await scored(endpoint);
+		assert.deepEqual(verdict, VERDICT);
+		assert.deepEqual(phases, ["upload", "retrying", "upload", "retrying", "retrying"]);
+		const keys = of("POST", "/api/avsync/score").map(({ headers }) => headers["idempotency-key"]);
+		assert.equal(new Set(keys).size, 1);
+	});
+
+	test(`a ${status} that lasts is told as it is`, async (t) => {
+		const { endpoint, requests } = await serve(t, { [SCORE]: [down] });
+		const { error } = await scored(endpoint);
+		assert.deepEqual([error.code, error.status], [`http_${status}`, status]);
+		assert.equal(requests.length, 4);
+	});
+}
+
+test("a 500 of the service itself is final", async (t) => {
+	const { endpoint, requests } = await serve(t, { [SCORE]: [problem(500, "internal")] });
+	const { error } = await scored(endpoint);
+	assert.deepEqual([error.code, error.status], ["internal", 500]);
 	assert.equal(requests.length, 1);
 });
 
@@ -249,25 +306,14 @@ test("where there is no room for events the job is asked for, also over a bad li
 	assert.deepEqual(phases, ["upload", "retrying", "waiting"]);
 });
 
-test("events that fall silent for forty seconds are not waited for", async (t) => {
-	t.mock.timers.enable({ apis: ["setTimeout"] });
-	const seen = [];
-	const fetch = async (url, { method = "GET", signal }) => {
-		const path = new URL(url).pathname;
-		seen.push(`${method} ${path}`);
-		if (path.endsWith("/score")) return Response.json({ job_id: JOB }, { status: 202 });
-		if (!path.endsWith("/events")) return Response.json({ result: VERDICT });
-		setImmediate(() => {
-			t.mock.timers.tick(39_999);
-			assert.equal(signal.aborted, false);
-			t.mock.timers.tick(1);
-		});
-		const start = (stream) => signal.addEventListener("abort", () => stream.error(signal.reason));
-		return new Response(new ReadableStream({ start }));
-	};
-	const verdict = await new Client({ endpoint: "http://service.test", fetch }).score(recording());
+test("an event that is not known is passed over", async (t) => {
+	const { endpoint } = await serve(t, {
+		[SCORE]: [accepted],
+		[FOLLOW]: [events([["notice", { text: "news" }], ["result", VERDICT]])],
+	});
+	const { verdict, phases } = await scored(endpoint);
 	assert.deepEqual(verdict, VERDICT);
-	assert.deepEqual(seen, [SCORE, FOLLOW, ASK]);
+	assert.deepEqual(phases, ["upload"]);
 });
 
 test("a job that fails is told as what it failed of, by events and by asking", async (t) => {
@@ -337,6 +383,32 @@ test("aborted while it is analysed, the job is cancelled", LIMIT, async (t) => {
 	assert.equal(error.code, "aborted");
 	await deleted;
 	assert.equal(of("GET", `/jobs/${JOB}`).length, 0);
+});
+
+test("after an abort nothing more is told", LIMIT, async (t) => {
+	const running = [0.1, 0.2, 0.3].map((share) => progress("running", share));
+	const { endpoint } = await serve(t, { [SCORE]: [accepted], [FOLLOW]: [events(running)] });
+	const stop = new AbortController();
+	let told = 0;
+	const onProgress = ({ phase }) => {
+		if (phase === "running") stop.abort(told++);
+	};
+	const { error } = await scored(endpoint, { signal: stop.signal, onProgress });
+	assert.equal(error.code, "aborted");
+	assert.equal(told, 1);
+});
+
+test("however long it waits, it leaves no listeners at a signal", async (t) => {
+	const open = { state: "running", progress: 0.5 };
+	const { endpoint } = await serve(t, {
+		[SCORE]: [cutMidUpload, problem(503, "busy", { "Retry-After": "0" }), accepted],
+		[FOLLOW]: [events([progress("queued")], { cut: true })],
+		[ASK]: [job(open), job({ ...open, progress: 0.6 }), job({ state: "succeeded", result: VERDICT })],
+	});
+	const { signal } = new AbortController();
+	const { verdict } = await scored(endpoint, { signal });
+	assert.deepEqual(verdict, VERDICT);
+	assert.deepEqual(getEventListeners(signal, "abort"), []);
 });
 
 test("aborted after the verdict, it is too late to cancel", async (t) => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { beforeEach, test } from "node:test";
 
 import { Recorder, recordingType } from "../avsync.js";
@@ -46,8 +47,13 @@ class FakeTrack {
 }
 
 class FakeContext {
-	state = "running";
+	static broken = false;
+	state = "suspended"; // as in Safari, until it is resumed
 	loudness = 0;
+
+	constructor() {
+		FakeContext.made = this;
+	}
 
 	createAnalyser() {
 		const fill = (samples) => samples.fill(this.loudness);
@@ -55,7 +61,13 @@ class FakeContext {
 	}
 
 	createMediaStreamSource() {
+		if (FakeContext.broken) throw named("NotSupportedError");
 		return { connect: (analyser) => (FakeContext.heard = analyser.context) };
+	}
+
+	async resume() {
+		if (this.state === "closed") throw named("InvalidStateError");
+		this.state = "running";
 	}
 
 	async close() {
@@ -66,6 +78,7 @@ class FakeContext {
 
 let asked;
 let tracks;
+let live;
 let permit;
 
 function browser(navigator) {
@@ -77,7 +90,9 @@ beforeEach(() => {
 	FakeMediaRecorder.types = [VP9, VP8, MP4];
 	FakeMediaRecorder.made = [];
 	tracks = [new FakeTrack(), new FakeTrack()];
-	permit = async () => ({ getTracks: () => tracks });
+	FakeContext.broken = false;
+	live = true;
+	permit = async () => ({ getTracks: () => tracks, get active() { return live; } });
 	const getUserMedia = (wanted) => {
 		asked = wanted;
 		return permit();
@@ -136,6 +151,13 @@ for (const [name, code] of [
 	});
 }
 
+test("a camera whose microphone cannot be listened to is switched off again", async () => {
+	FakeContext.broken = true;
+	await assert.rejects(Recorder.open(), { name: "AvsyncError", code: "unsupported" });
+	assert.ok(tracks.every(({ stopped }) => stopped === 1));
+	assert.equal(FakeContext.made.state, "closed");
+});
+
 test("what cannot record is not asked for a camera", async () => {
 	asked = null;
 	FakeMediaRecorder.types = [];
@@ -192,6 +214,28 @@ test("a camera that is taken away in the middle leaves no half recording", async
 	await assert.rejects(recorder.record(60, { onTick }), { code: "denied" });
 });
 
+test("a camera that has been taken away before cannot be recorded", async () => {
+	const recorder = await Recorder.open();
+	live = false;
+	await assert.rejects(recorder.record(60), { name: "AvsyncError", code: "denied" });
+});
+
+test("a recording leaves no listeners at its signal", async () => {
+	const { signal } = new AbortController();
+	const recorder = await Recorder.open();
+	await recorder.record(0.3, { signal });
+	assert.deepEqual(getEventListeners(signal, "abort"), []);
+});
+
+test("listening resumes what the browser has suspended", async () => {
+	const recorder = await Recorder.open();
+	assert.equal(FakeContext.made.state, "suspended");
+	recorder.level();
+	assert.equal(FakeContext.made.state, "running");
+	recorder.close();
+	recorder.level(); // a picture too late
+});
+
 test("the level goes from silence to full scale by decibels", async () => {
 	const recorder = await Recorder.open();
 	const levels = [0, 0.001, 0.0316228, 1].map((loudness) => {
@@ -209,4 +253,14 @@ test("closing switches camera and microphone off, and may be repeated", async ()
 	recorder.close();
 	assert.ok(tracks.every(({ stopped }) => stopped > 0));
 	assert.equal(FakeContext.heard.state, "closed");
+});
+
+test("closing empties the video, unless another recorder has it by then", async () => {
+	const video = { play: async () => {} };
+	const first = await Recorder.open({ video });
+	const second = await Recorder.open({ video });
+	first.close();
+	assert.equal(video.srcObject, second.stream);
+	second.close();
+	assert.equal(video.srcObject, null);
 });
