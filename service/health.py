@@ -115,7 +115,8 @@ def _listen(state: BlueprintSetupState) -> None:
 
 def why_not_ready(workers: Workers, *, draining: bool, weights_there: bool) -> list[str]:
     """draining: the process is told to end; database: it does not answer; no_worker: none is
-    alive; weights: the networks that the settings choose are not here."""
+    alive; weights: too few of the networks that the settings choose are here to measure
+    anything."""
     reasons = ["draining"] if draining else []
     if workers is None:
         reasons.append("database")

@@ -115,7 +115,10 @@ class WebhooksOff(RequestError):
     status = 422
     code = "webhooks_off"
     title = "No webhooks are sent"
-    advice = "Ask for the job's state instead, or have the operator set WEBHOOK_SECRET."
+    advice = (
+        "Ask for the job's state instead. Webhooks need a WEBHOOK_SECRET, which the operator "
+        "sets, and a key in place of an upload token."
+    )
 
 
 class AddressRefused(RequestError):

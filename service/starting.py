@@ -1,7 +1,6 @@
 """The start: what settings name and is not here is found by it, not by the first recording, and who
 started the service by hand is told where its page is."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +41,9 @@ def _check_cuda() -> None:
 
 
 def announcement(listens_on: str) -> str:
-    """One line for people. listens_on: a URL without a path; an address that means this machine, or
-    all of it, is called localhost, where browsers hand out camera and microphone without HTTPS."""
-    here = re.sub(r"//(127\.0\.0\.1|0\.0\.0\.0|\[::1?\]):", "//localhost:", listens_on)
+    """One line for people. listens_on: a URL without a path; of all addresses of this machine that
+    one is named from which browsers hand out camera and microphone without HTTPS."""
+    here = listens_on.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     return f"The page is at {here}/ and Ctrl+C stops the service."
 
 

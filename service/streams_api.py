@@ -17,6 +17,7 @@ from flask.blueprints import BlueprintSetupState
 from service import deliveries, responses, schemas, server_sent, uploads
 from service.addresses import OutgoingRefused, check_url
 from service.jobs.intake import Jobs
+from service.jobs.watcher import KEEP_ALIVE_S
 from service.operations import JSON
 from service.problems import StreamBroken
 from service.request_errors import (
@@ -39,8 +40,6 @@ blueprint = Blueprint("streams", __name__)
 
 LOOK_S = 0.15
 """How often the database is asked for new events of a stream."""
-
-KEEP_ALIVE_S = 15.0
 
 _TOO_SHORT = {
     "code": "stream_ended",

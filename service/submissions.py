@@ -176,7 +176,7 @@ def _check_webhook(url: str | None, settings: Settings) -> None:
     if url is None:
         return
     if g.token:
-        raise WebhooksOff("An upload token is for uploads.")
+        raise WebhooksOff("No webhook_url is taken with an upload token.")
     if settings.webhook_secret is None:
         raise WebhooksOff("The operator has set no WEBHOOK_SECRET.")
     try:

@@ -121,6 +121,7 @@ def test_progress_is_told_while_it_runs(desk: Desk, tmp_path: Path) -> None:
     assert ("running", "decode") in seen
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_cancelled_job_stops_within_two_seconds_and_leaves_nothing(
     desk: Desk, tmp_path: Path

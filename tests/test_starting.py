@@ -97,11 +97,11 @@ def test_a_worker_ends_at_once_with_one_line(
 @pytest.mark.parametrize(
     ("listens_on", "page"),
     [
-        ("http://127.0.0.1:5000", "http://localhost:5000/"),
-        ("http://0.0.0.0:80", "http://localhost:80/"),
-        ("http://[::1]:5000", "http://localhost:5000/"),
-        ("http://[::]:5000", "http://localhost:5000/"),
-        ("https://0.0.0.0:5000", "https://localhost:5000/"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000/"),
+        ("http://0.0.0.0:80", "http://127.0.0.1:80/"),
+        ("http://[::1]:5000", "http://[::1]:5000/"),
+        ("http://[::]:5000", "http://[::1]:5000/"),
+        ("https://0.0.0.0:5000", "https://127.0.0.1:5000/"),
         ("http://127.0.0.2:5000", "http://127.0.0.2:5000/"),
         ("http://[2001:db8::1]:5000", "http://[2001:db8::1]:5000/"),
     ],
@@ -128,7 +128,7 @@ def test_in_a_terminal_one_line_is_for_people(tmp_path: Path) -> None:
         told = next((line for line in lines if not line.startswith("{")), "")
         page = re.search(r"http://\S+/", told)
         assert page is not None, told
-        assert page[0] == f"http://localhost:{port}/"
+        assert page[0] == f"http://127.0.0.1:{port}/"
         answer = httpx.get(page[0])
         assert answer.headers["Content-Type"].startswith("text/html")
         os.write(terminal.fileno(), b"\x03")

@@ -108,8 +108,9 @@ def open_engine(url: str) -> sa.Engine:
     with _opening(engine):
         with writing(engine) as connection:
             metadata.create_all(connection)
-            for index in jobs.indexes:  # the table may be older than they are
-                index.create(connection, checkfirst=True)
+            for table in metadata.sorted_tables:  # they may be older than their indexes
+                for index in table.indexes:
+                    index.create(connection, checkfirst=True)
             if connection.scalar(sa.select(installation.c.secret)) is None:
                 connection.execute(installation.insert().values(secret=secrets.token_hex(32)))
         DBOS.migrate(url)

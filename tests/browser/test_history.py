@@ -230,6 +230,7 @@ def test_older_results_come_on_request(reader: Callable[..., Visitor], locked: S
     filters(visitor, session="many")
     entries = visitor.page.locator("[data-job]")
     expect(entries).to_have_count(20)
+    visitor.page.get_by_label(visitor.t("history.session"), exact=True).fill("not yet applied")
     visitor.button("history.more").dblclick()
     expect(entries).to_have_count(MANY)
     named = visitor.page.get_by_role("button", name=visitor.t.like("history.delete.of")).all()

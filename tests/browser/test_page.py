@@ -121,6 +121,9 @@ def test_a_file_that_is_chosen(come: Come, server: Server, clip: Callable[[str],
     visitor.sees_the_result()
     assert visitor.asked() == []
     assert server.client.get(f"/jobs/{job}").json()["result"]["session_id"] == "visit-7"
+    visitor.page.evaluate("location.hash = 'session=visit-8'")  # somebody else's link, in this tab
+    expect(visitor.heading("consent.title")).to_be_visible()
+    expect(visitor.heading("result.title")).to_be_hidden()
 
 
 def test_a_file_that_is_dropped(come: Come, clip: Callable[[str], Path]) -> None:

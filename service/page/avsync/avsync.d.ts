@@ -16,8 +16,8 @@ export class AvsyncError extends Error {
 	constructor(code: string, message: string, options?: AvsyncErrorOptions);
 	/**
 	 * Stable. The service's own (see docs/http.md), or `network`: the service could not be reached;
-	 * `aborted`: by the signal; `denied`: camera and microphone were refused, or taken away in the
-	 * middle; `unsupported`: this browser cannot record, the page did not come by https, or there is
+	 * `aborted`: by the signal; `denied`: camera and microphone were refused, or both taken away in
+	 * the middle; `unsupported`: this browser cannot record, the page did not come by https, or there is
 	 * no camera or no microphone; `http_502` and the like: what stands before the service answered;
 	 * `cancelled`: somebody else has cancelled the job.
 	 */
@@ -70,7 +70,11 @@ export interface ScoreOptions {
 	heatmap?: boolean;
 	/** Accept an answer with what can be measured where the rest cannot. */
 	partial?: boolean;
-	/** Until the verdict is there, aborting also cancels the job and deletes its recording. */
+	/**
+	 * From when the service has accepted the recording until the verdict is there, aborting also
+	 * cancels the job and deletes its recording. One whose upload has just ended may be analysed all
+	 * the same.
+	 */
 	signal?: AbortSignal;
 	onProgress?: (progress: Progress) => void;
 	/** One of its own for every recording unless given; the same one finds the same job again. */
@@ -120,7 +124,8 @@ export class Recorder {
 	level(): number;
 	/**
 	 * Record for that long, at 1.5 Mbit/s. onTick is told the seconds left, about ten times a second,
-	 * from `seconds` down to 0. Rejects with an AvsyncError.
+	 * from `seconds` down to 0. Rejects with an AvsyncError, or with the browser's own error where it
+	 * cannot begin.
 	 */
 	record(
 		seconds: number,

@@ -150,7 +150,7 @@ export class Client {
 				clearTimeout(timer);
 				timer = setTimeout(() => stop.abort(), SILENT_MS);
 			};
-			if (!onSent) awake(); // an upload may take its time
+			if (!onSent || send === posted) awake(); // watched
 			const all = { ...init, headers, signal: stop.signal };
 			const asked = send(this.endpoint + path, all, (share) => onSent(share, awake()));
 			asked.then((answer) => read(answer, awake)).then(resolve, reject);
@@ -453,7 +453,7 @@ export class AvVerify extends (globalThis.HTMLElement ?? Object) {
 		} catch (error) {
 			if (signal.aborted) return;
 			const resend = this.#button("resend", () => {
-				if (!/^network|^http/.test(error.code)) sent.key = randomKey(); // or its job answers
+				if (!/^net|^http|\d$/.test(error.code + error.retryAfter)) sent.key = randomKey();
 				this.#verify(sent);
 			});
 			const useless = !sent || [413, 415, 422].includes(error.status);

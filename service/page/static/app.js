@@ -135,12 +135,20 @@ async function fromRecording(recording, { partial }, { send, heatMap, ResultView
       const { code } = /** @type {any} */ (error);
       if (code === "aborted") return restart("send.cancelled");
       if ((await failed(error)) === "restart") return restart();
-      if (!/^(network|http_)/.test(code)) key = fresh(); // else the job may be there already
+      if (!mayBeThere(error)) key = fresh();
       continue;
     }
+    let heatKey = fresh();
+    const askHeat = (/** @type {AbortSignal} */ ended) =>
+      heatMap(recording, { sessionId: verdict.session_id, idempotencyKey: heatKey }, ended).catch(
+        (/** @type {any} */ error) => {
+          if (!mayBeThere(error)) heatKey = fresh();
+          throw error;
+        },
+      );
     const view = new ResultView(byId("result-view"), verdict, {
       recording,
-      heatMap: (/** @type {AbortSignal} */ ended) => heatMap(recording, verdict.session_id, ended),
+      heatMap: askHeat,
       left: (/** @type {string} */ said) => {
         view.close();
         restart(said);
@@ -151,6 +159,11 @@ async function fromRecording(recording, { partial }, { send, heatMap, ResultView
     return view.draw();
   }
 }
+
+/** Whether the service may have the job in spite of the error: the same key finds it.
+ * @param {any} error */
+const mayBeThere = ({ code, retryAfter = null }) =>
+  retryAfter !== null || /^(network|http_)/.test(code);
 
 /** A name for one sending of one recording. */
 const fresh = () => [...crypto.getRandomValues(new Uint32Array(4))].join("-");
@@ -200,7 +213,8 @@ function listen() {
       if (file) alone((parts) => fromFile(file, parts));
     });
   }
-  addEventListener("hashchange", () => (session = access.fromAddress() ?? session));
+  // Another visitor's link: nothing of the one before may stay.
+  addEventListener("hashchange", () => /[#&](token|session)=/.test(location.hash) && location.reload());
   const changed = () => {
     fillConsent();
     redraw();

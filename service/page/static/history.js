@@ -14,6 +14,8 @@ const PAGE = 20;
 let listed = [];
 /** @type {string|null} Where the list goes on. */
 let next = null;
+/** @type {Record<string, string>} What it was asked with. */
+let applied = {};
 /** @type {Set<string>} Job ids that were chosen, at most two. */
 const chosen = new Set();
 /** What is shown below the list: which jobs, drawn how, ended how. */
@@ -49,8 +51,12 @@ async function attempt(deed) {
 const latest = (kind, ask, act) =>
   attempt(async () => {
     const mine = ++asked[kind];
-    const answer = await ask();
-    if (mine === asked[kind]) act(answer);
+    try {
+      const answer = await ask();
+      if (mine === asked[kind]) act(answer);
+    } catch (error) {
+      if (mine === asked[kind]) throw error;
+    }
   });
 
 /** Say what went wrong, where it can be seen; null: nothing. @param {any} error */
@@ -61,12 +67,18 @@ function complain(error) {
   if (error) byId("says").scrollIntoView({ block: "nearest" });
 }
 
-/** One page of the list. @param {string|null} cursor */
-async function fetched(cursor) {
+/** What the form says now. */
+const wishes = () => ({
+  session_id: byId("session").value.trim(),
+  risk: byId("risk").value,
+  since: startOf(byId("since").value),
+  until: startOf(byId("until").value, 1),
+});
+
+/** One page of the list. @param {Record<string, string>} filter @param {string|null} cursor */
+async function fetched(filter, cursor) {
   const query = new URLSearchParams({ limit: String(PAGE) });
-  const days = { since: startOf(byId("since").value), until: startOf(byId("until").value, 1) };
-  const wishes = { session_id: byId("session").value.trim(), risk: byId("risk").value, ...days };
-  for (const [name, value] of Object.entries({ ...wishes, cursor })) if (value) query.set(name, value);
+  for (const [name, value] of Object.entries({ ...filter, cursor })) if (value) query.set(name, value);
   const answer = await fetch(`/jobs?${query}`, { headers: access.headers() }).catch((cause) => {
     throw new AvsyncError("network", String(cause));
   });
@@ -86,23 +98,25 @@ function startOf(day, later = 0) {
   return date.toISOString();
 }
 
-const list = () =>
-  latest(
+function list() {
+  const filter = wishes();
+  return latest(
     "list",
-    () => fetched(null),
+    () => fetched(filter, null),
     ({ jobs, next: more }) => {
-      [listed, next] = [jobs, more];
+      [listed, next, applied] = [jobs, more, filter];
       chosen.clear();
       byId("key-form").hidden = true;
       byId("past").hidden = false;
       drawList();
     },
   );
+}
 
 const older = () =>
   latest(
     "list",
-    () => fetched(next),
+    () => fetched(applied, next),
     ({ jobs, next: more }) => {
       const at = listed.length;
       [listed, next] = [[...listed, ...jobs], more];

@@ -14,6 +14,7 @@ export const asJson = (verdict) =>
  */
 export async function asPage(shown) {
   const style = [...document.styleSheets]
+    .filter(({ href }) => href?.startsWith(location.origin)) // what an extension adds is not ours
     .flatMap(({ cssRules }) => [...cssRules].map(({ cssText }) => cssText))
     .join("\n");
   const title = `${t("title")} · ${t("result.title")}`;

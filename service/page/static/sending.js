@@ -31,17 +31,18 @@ export async function send(recording, { sessionId, partial, idempotencyKey }) {
  * The heat map of a recording that was scored before: it is scored again, and the second result,
  * which holds a picture of the face, is deleted as soon as it is here.
  * @param {Blob} recording
- * @param {string} sessionId
+ * @param {{sessionId: string, idempotencyKey: string}} asked with a key of its own
  * @param {AbortSignal} signal
  * @returns {Promise<{time_s: number, score: number, png: string}|null>}
  */
-export async function heatMap(recording, sessionId, signal) {
+export async function heatMap(recording, { sessionId, idempotencyKey }, signal) {
   const client = new Client(access.credentials());
   const verdict = await client.score(recording, {
     sessionId,
     consent: true,
     heatmap: true,
     partial: true,
+    idempotencyKey,
     signal,
   });
   await client.cancel(verdict.job_id);
