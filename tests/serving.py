@@ -81,6 +81,11 @@ class Server:
                 return
         raise RuntimeError(f"the server ended at start:\n{self.log.read_text()}")
 
+    def wait_ready(self) -> None:
+        """Until a recording would be scored: its worker starts later than it answers."""
+        while self.client.get("/health/ready").status_code != 200:
+            time.sleep(0.05)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -66,16 +66,11 @@ def scoring(server: Server) -> list[int]:
     return [pid for worker in children(server.worker()) for pid in children(worker)]
 
 
-def wait_ready(server: Server) -> None:
-    while server.client.get("/health/ready").status_code != 200:
-        time.sleep(0.05)
-
-
 def test_nothing_is_loaded_before_the_first_recording_and_all_of_it_after(
     tmp_path: Path, clip: Callable[[str], Path]
 ) -> None:
     with Server(tmp_path, MODEL_PROFILE="bundled", PROCESSING_TIMEOUT_SECONDS=120) as server:
-        wait_ready(server)
+        server.wait_ready()
         before = server.client.get("/health").json()
         assert before["syncnet_available"] is True
         assert before["models_loaded"] is False

@@ -86,6 +86,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[st
         WEBHOOK_SECRET=SECRET,
         OUTGOING_ALLOW=f"127.0.0.1:{hook.port}",
     ) as server:
+        server.wait_ready()
         yield f"http://127.0.0.1:{server.port}"
 
 
