@@ -8,14 +8,13 @@ typed by hand.
 """
 
 import argparse
-import json
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from evaluation import speed, summary
 from evaluation.samples import DEMO, talking_clip
+from service.page.docs import pretty
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_LIST = 4
@@ -80,7 +79,7 @@ def shown(answer: Any) -> str:
 
 def block(value: Any) -> str:
     """As JSON on a page."""
-    return f"```json\n{inline_lists(json.dumps(value, indent=2, ensure_ascii=False))}\n```"
+    return f"```json\n{pretty(value)}\n```"
 
 
 def shortened(value: Any) -> Any:
@@ -93,11 +92,6 @@ def shortened(value: Any) -> Any:
             return [*shortened(value[:LONGEST_LIST]), f"… {len(value)} in all"]
         return [shortened(item) for item in value]
     return round(value, 4) if isinstance(value, float) else value
-
-
-def inline_lists(text: str) -> str:
-    """Indented JSON with every list of plain values on one line."""
-    return re.sub(r"\[[^][{}]+\]", lambda found: "[" + " ".join(found[0][1:-1].split()) + "]", text)
 
 
 if __name__ == "__main__":

@@ -144,8 +144,7 @@ def report(
         name: {
             "role": row.role,
             "origin": row.origin,
-            "available": weights.locate(name, settings.models_dir, settings.weights_paths.get(name))
-            is not None,
+            "available": networks.here(settings, name),
             "loaded": name in loaded,
         }
         for name, row in weights.registry().items()

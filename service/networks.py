@@ -10,16 +10,20 @@ def chosen(settings: Settings) -> Choice:
     return profiles.choose(settings.model_profile, settings.models_dir, settings.weights_paths)
 
 
+def here(settings: Settings, name: str) -> bool:
+    """Whether there is a file for the network of that registry name; its hash is checked when it is
+    loaded."""
+    return weights.locate(name, settings.models_dir, settings.weights_paths.get(name)) is not None
+
+
 def missing(settings: Settings) -> list[str]:
-    """Their registry names. Without them recordings are scored in part, or not at all."""
-    folder, paths = settings.models_dir, settings.weights_paths
-    names = chosen(settings).names
-    return [name for name in names if not weights.locate(name, folder, paths.get(name))]
+    """Registry names of those chosen. Without them recordings are scored in part, or not at all."""
+    return [name for name in chosen(settings).names if not here(settings, name)]
 
 
 def can_score(settings: Settings) -> bool:
     """Whether those that are here can measure a recording: the faces' detector, and lip-sync or
     the classifier."""
-    choice, absent = chosen(settings), set(missing(settings))
-    parts = (set(choice.for_sync), {choice.face_detector, choice.classifier})
-    return any(absent.isdisjoint(part) for part in parts)
+    choice = chosen(settings)
+    parts = (choice.for_sync, (choice.face_detector, choice.classifier))
+    return any(all(here(settings, name) for name in part) for part in parts)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_type_hints
 from pydantic import BaseModel, Field, create_model
 
 from service.jobs.history import Past
-from service.jobs.records import Job
+from service.jobs.records import Job, Shown
 from service.problems import ProblemBody, from_library
 from service.streams.records import Stream
 from service.tokens import Token
@@ -76,7 +76,7 @@ class Accepted(BaseModel):
     """The recording will be scored; nobody waits for the answer."""
 
     job_id: str
-    state: Literal["queued", "running", "succeeded", "failed"]
+    state: Shown
     links: Links
 
 
@@ -84,7 +84,7 @@ class JobBody(BaseModel):
     """How far a job is, and what came of it: a result, an error, or neither."""
 
     job_id: str
-    state: Literal["queued", "running", "succeeded", "failed"]
+    state: Shown
     stage: str | None = Field(description="What is done now; null before and after.")
     progress: float = Field(ge=0, le=1)
     created: datetime
@@ -148,7 +148,7 @@ class PastJob(BaseModel):
 
     job_id: str
     session_id: str
-    state: Literal["queued", "running", "succeeded", "failed"]
+    state: Shown
     risk_level: Risk | None
     decision: Decision | None
     combined_score: float | None

@@ -7,7 +7,7 @@ import json
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 from werkzeug.datastructures import Headers, MultiDict
 
 from service.addresses import MAX_URL_LENGTH
+from service.jobs.records import Shown
 from service.request_errors import Malformed
 from syncnet_python.results import Decision, Risk
 
@@ -237,9 +238,7 @@ class HistoryQuery(BaseModel):
     session_id: Identifier | None = Field(default=None, description="Their session.")
     risk: Risk | None = Field(default=None, description="Their risk level.")
     decision: Decision | None = Field(default=None, description="What was decided.")
-    state: Literal["queued", "running", "succeeded", "failed"] | None = Field(
-        default=None, description="How far they are."
-    )
+    state: Shown | None = Field(default=None, description="How far they are.")
     since: Moment | None = Field(
         default=None,
         description="Sent at this time or later (ISO 8601; UTC where no zone is named).",

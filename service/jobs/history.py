@@ -5,16 +5,15 @@ Of each only what a list shows is read, out of a verdict that may be a hundred t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import sqlalchemy as sa
 
 from service.jobs import tables
-from service.jobs.records import State
+from service.jobs.records import Shown, State
 from syncnet_python.results import Decision, Risk
 
-SHOWN: tuple[State, ...] = ("queued", "running", "succeeded", "failed")
-"""Of those that were cancelled, deleted or have had their time nothing is left to tell."""
+SHOWN = get_args(Shown)
 
 IMPLIED: dict[Decision, Risk] = {"ALLOW": "LOW", "BLOCK": "CRITICAL"}
 """The risk level that goes with a decision, by which it is found without looking into verdicts."""

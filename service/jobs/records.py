@@ -6,7 +6,10 @@ from typing import Literal
 from syncnet_python.errors import SyncNetError
 from syncnet_python.results import Verdict
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+Shown = Literal["queued", "running", "succeeded", "failed"]
+"""Of a job whose state is another one nothing is left to tell: its id answers 410."""
+
+State = Literal[Shown, "cancelled", "expired"]
 
 OPEN: tuple[State, ...] = ("queued", "running")
 ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled", "expired")

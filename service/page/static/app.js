@@ -126,29 +126,24 @@ async function fromFile(file, parts) {
 
 /** @param {Blob} recording @param {{partial: boolean}} how @param {Parts} parts */
 async function fromRecording(recording, { partial }, { send, heatMap, ResultView }) {
-  for (let key = fresh(); ; ) {
+  const score = keyed((idempotencyKey) =>
+    send(recording, { sessionId: session, partial, idempotencyKey }),
+  );
+  for (;;) {
     let verdict;
     try {
       enter("send");
-      verdict = await send(recording, { sessionId: session, partial, idempotencyKey: key });
+      verdict = await score();
     } catch (error) {
-      const { code } = /** @type {any} */ (error);
-      if (code === "aborted") return restart("send.cancelled");
+      if (/** @type {any} */ (error).code === "aborted") return restart("send.cancelled");
       if ((await failed(error)) === "restart") return restart();
-      if (!mayBeThere(error)) key = fresh();
       continue;
     }
-    let heatKey = fresh();
-    const askHeat = (/** @type {AbortSignal} */ ended) =>
-      heatMap(recording, { sessionId: verdict.session_id, idempotencyKey: heatKey }, ended).catch(
-        (/** @type {any} */ error) => {
-          if (!mayBeThere(error)) heatKey = fresh();
-          throw error;
-        },
-      );
     const view = new ResultView(byId("result-view"), verdict, {
       recording,
-      heatMap: askHeat,
+      heatMap: keyed((idempotencyKey, /** @type {AbortSignal} */ ended) =>
+        heatMap(recording, { sessionId: verdict.session_id, idempotencyKey }, ended),
+      ),
       left: (/** @type {string} */ said) => {
         view.close();
         restart(said);
@@ -160,10 +155,24 @@ async function fromRecording(recording, { partial }, { send, heatMap, ResultView
   }
 }
 
-/** Whether the service may have the job in spite of the error: the same key finds it.
- * @param {any} error */
-const mayBeThere = ({ code, retryAfter = null }) =>
-  retryAfter !== null || /^(network|http_)/.test(code);
+/**
+ * What is sent under the same key again as long as the service may have its job, in spite of an
+ * error, and then under another one.
+ * @template Answer @template {any[]} Given
+ * @param {(key: string, ...given: Given) => Promise<Answer>} sent
+ */
+function keyed(sent) {
+  let key = fresh();
+  return async (/** @type {Given} */ ...given) => {
+    try {
+      return await sent(key, ...given);
+    } catch (error) {
+      const { code, retryAfter = null } = /** @type {any} */ (error);
+      if (retryAfter === null && !/^(network|http_)/.test(code)) key = fresh();
+      throw error;
+    }
+  };
+}
 
 /** A name for one sending of one recording. */
 const fresh = () => [...crypto.getRandomValues(new Uint32Array(4))].join("-");
