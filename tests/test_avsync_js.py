@@ -34,6 +34,7 @@ def node() -> str:
     return found
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass() -> None:
     ran = subprocess.run(
         [node(), "--test", "--test-reporter=tap"],

@@ -55,6 +55,8 @@ KEY = "a-key-of-sixteen-characters-or-more"
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER_SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
 
+pytestmark = pytest.mark.slow  # as a whole: every process that runs a part needs a service
+
 
 @pytest.fixture(params=KINDS)
 def opened(request: pytest.FixtureRequest) -> Iterator[Opener]:
@@ -405,7 +407,6 @@ def test_it_is_ready(service: str, opened: Opener) -> None:
     assert ready.reasons == ()
 
 
-@pytest.mark.slow
 def test_it_says_why_it_is_not_ready(opened: Opener, tmp_path: Path) -> None:
     with Server(tmp_path, "client_doubles:make_app()", LOCAL_WORKER="false") as idle:
         ready = opened(f"http://127.0.0.1:{idle.port}").ready()
@@ -523,7 +524,6 @@ client.score("x").decision = "BLOCK"
 """
 
 
-@pytest.mark.slow
 def test_the_examples_pass_a_strict_type_check_and_misuses_do_not(tmp_path: Path) -> None:
     """As mypy sees the package from outside."""
     for name, code in {**EXAMPLES, "misuses.py-all": MISUSES}.items():
